@@ -1,0 +1,177 @@
+//! What all benches share: the host's binary, Flink, and where figures go.
+//!
+//! Invariant: both sides of a comparison take turns within one run (A B A B), so that a machine that slows
+//! down slows both.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::figure::{Bar, Figure};
+use crate::flink::{Flink, FlinkJob};
+use crate::job::Job;
+use crate::settings::{Settings, Sizes};
+use crate::statistics::{Run, marginal_rate, median};
+
+/// A bench under way.
+pub struct Bench {
+    /// The root of the clone.
+    pub root: PathBuf,
+    /// How large the runs are.
+    pub settings: Settings,
+    binary: PathBuf,
+    flink: Option<Flink>,
+    scratch: tempfile::TempDir,
+    json: Option<File>,
+    failed: Vec<String>,
+}
+
+impl Bench {
+    /// A bench of `binary`, the release build of the host. `json` gets a copy of every figure.
+    pub fn new(root: &Path, binary: &Path, settings: Settings, json: Option<&Path>) -> Result<Bench> {
+        let flink = match Flink::find(root) {
+            Ok(flink) => Some(flink),
+            Err(error) => {
+                wasmill_tests::skip::note("the comparison with Flink", &format!("{error:#}"))?;
+                None
+            }
+        };
+        let json = json.map(|path| File::create(path).with_context(|| format!("write {}", path.display())));
+        Ok(Bench {
+            root: root.to_path_buf(),
+            settings,
+            binary: binary.to_path_buf(),
+            flink,
+            scratch: tempfile::tempdir().context("make a directory for the runs")?,
+            json: json.transpose()?,
+            failed: Vec::new(),
+        })
+    }
+
+    /// Prints a figure and remembers whether its bar was reached.
+    pub fn report(&mut self, figure: &Figure) -> Result<()> {
+        println!("{}", figure.line());
+        if let Some(file) = &mut self.json {
+            writeln!(file, "{}", figure.line()).context("write the figures")?;
+        }
+        if !figure.ok {
+            self.failed.push(figure.name.clone());
+        }
+        Ok(())
+    }
+
+    /// The figures whose bars were not reached.
+    pub fn failed(&self) -> &[String] {
+        &self.failed
+    }
+
+    /// A directory of its own for a host's data, empty on first use.
+    pub fn data(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    /// The path of a component, which `cargo xtask guests` built.
+    pub fn component(&self, name: &str) -> Result<PathBuf> {
+        wasmill_tests::guests::rust_component(name)
+    }
+
+    /// Runs a bounded job by `wasmill run` in a host of its own; from the start of the process to its end.
+    pub fn ours(&self, job: &Job, records: u64) -> Result<Run> {
+        let file = job
+            .clone()
+            .with("rows", records)
+            .write(&self.root, self.scratch.path())?;
+        let mut command = Command::new(&self.binary);
+        command
+            .arg("run")
+            .arg(&file)
+            .arg("--data-dir")
+            .arg(self.data("embedded"));
+        let start = Instant::now();
+        let output = command.stdin(Stdio::null()).output().context("start wasmill")?;
+        let seconds = start.elapsed().as_secs_f64();
+        if !output.status.success() {
+            let written = [output.stdout, output.stderr].concat();
+            bail!(
+                "wasmill run {}: {}: {}",
+                file.display(),
+                output.status,
+                String::from_utf8_lossy(&written)
+            );
+        }
+        Ok(Run { records, seconds })
+    }
+
+    /// The first run of a job compiles its component; later ones find it in the cache.
+    pub fn warm(&self, job: &Job) -> Result<()> {
+        self.ours(job, 1_000).map(|_| ())
+    }
+
+    /// Records a second of a job, marginal.
+    pub fn our_rate(&self, job: &Job, sizes: Sizes) -> Result<f64> {
+        Ok(marginal_rate(
+            self.ours(job, sizes.small)?,
+            self.ours(job, sizes.large)?,
+        ))
+    }
+
+    /// Reports our marginal rate, Flink's, and their ratio with its bar.
+    pub fn against_flink(
+        &mut self,
+        name: &str,
+        (ours, theirs): (&Job, FlinkJob),
+        sizes: Sizes,
+        bar: f64,
+    ) -> Result<()> {
+        self.warm(ours)?;
+        let (mut our_rates, mut their_rates) = (Vec::new(), Vec::new());
+        for _ in 0..self.settings.rounds {
+            if let Some(flink) = &self.flink {
+                their_rates.push(marginal_rate(
+                    flink.run(theirs, sizes.small)?,
+                    flink.run(theirs, sizes.large)?,
+                ));
+            }
+            our_rates.push(self.our_rate(ours, sizes)?);
+        }
+        self.report_ratio(name, "rate", median(&our_rates), median(&their_rates), bar)
+    }
+
+    /// Reports both rates of one size from start to finish, and their ratio with its bar.
+    pub fn against_flink_whole(
+        &mut self,
+        name: &str,
+        (ours, theirs): (&Job, FlinkJob),
+        records: u64,
+        bar: f64,
+    ) -> Result<()> {
+        let (mut our_rates, mut their_rates) = (Vec::new(), Vec::new());
+        for _ in 0..self.settings.rounds {
+            if let Some(flink) = &self.flink {
+                their_rates.push(flink.run(theirs, records)?.rate());
+            }
+            our_rates.push(self.ours(ours, records)?.rate());
+        }
+        self.report_ratio(
+            name,
+            "start-to-finish",
+            median(&our_rates),
+            median(&their_rates),
+            bar,
+        )
+    }
+
+    fn report_ratio(&mut self, name: &str, what: &str, ours: f64, theirs: f64, bar: f64) -> Result<()> {
+        self.report(&Figure::new(format!("{name}.{what}"), ours, "records/s"))?;
+        if self.flink.is_some() {
+            self.report(&Figure::new(format!("{name}.{what}-flink"), theirs, "records/s"))?;
+            let ratio = Figure::new(format!("{name}.{what}-ratio"), ours / theirs, "ratio");
+            self.report(&ratio.with_bar(Bar::AtLeast(bar)))?;
+        }
+        Ok(())
+    }
+}

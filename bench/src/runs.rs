@@ -1,0 +1,26 @@
+//! The benches by name.
+
+mod checkpoint;
+mod keyed_count;
+mod map;
+mod memory;
+mod native;
+mod serving;
+mod submit;
+
+use anyhow::Result;
+
+use crate::bench::Bench;
+
+/// A bench: reports its figures as it goes.
+pub type Runner = fn(&mut Bench) -> Result<()>;
+
+/// All benches in the order in which they run.
+pub const ALL: [(&str, Runner); 6] = [
+    ("keyed-count", keyed_count::run),
+    ("map", map::run),
+    ("native", native::run),
+    ("checkpoint", checkpoint::run),
+    ("submit", submit::run),
+    ("memory", memory::run),
+];

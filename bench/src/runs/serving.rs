@@ -1,0 +1,152 @@
+//! A host that serves, watched from outside while a job runs in it.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use wasmill_tests::host::Host;
+
+use crate::bench::Bench;
+use crate::job::{Job, checkpointing};
+use crate::statistics::Sample;
+
+/// What key, value and padding of `large-state` come to, in bytes.
+pub(super) const ENTRY_BYTES: u64 = 100;
+
+/// The count is a u64.
+const VALUE_BYTES: usize = 8;
+
+/// The longest wait for a job to get somewhere.
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// Between two looks at a counter.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(3);
+
+/// A host and the large keyed count in it.
+pub(super) struct Counting {
+    host: Host,
+    job: String,
+    /// The vertex that counts.
+    vertex: String,
+}
+
+/// Starts a host with the component uploaded.
+pub(super) fn host(bench: &Bench, data: &str, component: &str) -> Result<Host> {
+    let host = Host::start(&bench.data(data), &[])?;
+    host.upload(component, &bench.component(component)?)?;
+    Ok(host)
+}
+
+impl Counting {
+    /// Submits the count over `keys` keys and waits until each was seen.
+    pub(super) fn start(bench: &Bench, data: &str, keys: u64, interval: Duration) -> Result<Counting> {
+        let host = host(bench, data, "keyed_count")?;
+        let longest = format!("user-{}", keys - 1).len();
+        let job = Job::new("large-state")
+            .with_plugin("keyed_count")
+            .with("keys", keys)
+            .with(
+                "padding",
+                "x".repeat(ENTRY_BYTES as usize - VALUE_BYTES - longest),
+            )
+            .with("checkpointing", checkpointing(interval));
+        let job = host.submit(&job.text(&bench.root)?)?;
+        host.wait_for(&job, "RUNNING", LIMIT)?;
+        let detail = host.get_ok(&format!("/v1/jobs/{job}"))?;
+        let vertex = counting_vertex(&detail).with_context(|| format!("no vertex counts in {detail}"))?;
+        let counting = Counting { host, job, vertex };
+        counting.wait_for_records(keys + keys / 20)?;
+        Ok(counting)
+    }
+
+    fn wait_for_records(&self, records: u64) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            let seen: u64 = self.counters()?.iter().sum();
+            if seen >= records {
+                return Ok(());
+            }
+            ensure!(
+                start.elapsed() < LIMIT,
+                "only {seen} of {records} records after {LIMIT:?}"
+            );
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Records that each subtask of the count has read.
+    fn counters(&self) -> Result<Vec<u64>> {
+        let vertex = self
+            .host
+            .get_ok(&format!("/v1/jobs/{}/vertices/{}", self.job, self.vertex))?;
+        let subtasks = vertex["subtasks"].as_array().context("a vertex has subtasks")?;
+        Ok(subtasks
+            .iter()
+            .map(|subtask| subtask["metrics"]["read-records"].as_u64().unwrap_or(0))
+            .collect())
+    }
+
+    /// Watches each subtask's counter for a time.
+    pub(super) fn watch(&self, time: Duration) -> Result<Vec<Vec<Sample>>> {
+        let start = Instant::now();
+        let mut samples: Vec<Vec<Sample>> = Vec::new();
+        while start.elapsed() < time {
+            let counters = self.counters()?;
+            let at = start.elapsed().as_secs_f64();
+            samples.resize_with(counters.len(), Vec::new);
+            for (samples, count) in samples.iter_mut().zip(counters) {
+                samples.push(Sample { at, count });
+            }
+            thread::sleep(SAMPLE_INTERVAL);
+        }
+        Ok(samples)
+    }
+
+    /// Completed checkpoints so far.
+    pub(super) fn checkpoints(&self) -> Result<u64> {
+        self.host.completed_checkpoints(&self.job)
+    }
+
+    /// Resident memory of the host now, in bytes.
+    pub(super) fn resident_bytes(&self) -> Result<u64> {
+        resident_bytes(self.host.pid())
+    }
+}
+
+/// The vertex that holds the operator `count`.
+fn counting_vertex(detail: &Value) -> Option<String> {
+    let vertices = detail["vertices"].as_array()?;
+    let counts = |vertex: &&Value| vertex["name"].as_str().is_some_and(|name| name.contains("count"));
+    Some(vertices.iter().find(counts)?["id"].as_str()?.to_owned())
+}
+
+/// Resident memory of a process in bytes, as Linux says it.
+pub(super) fn resident_bytes(process: u32) -> Result<u64> {
+    let path = format!("/proc/{process}/status");
+    let status = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    Ok(kilobytes.with_context(|| format!("no VmRSS in {path}"))? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counting_vertex_is_found_by_the_name_of_its_operator() {
+        let detail = serde_json::json!({"vertices": [
+            {"id": "a", "name": "Source: events -> by-user"},
+            {"id": "b", "name": "count -> Sink: out"},
+        ]});
+        assert_eq!(counting_vertex(&detail).as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn the_memory_of_this_process_is_more_than_nothing() -> Result<()> {
+        assert!(resident_bytes(std::process::id())? > 0);
+        Ok(())
+    }
+}

@@ -1,0 +1,210 @@
+//! The component's edge: the exports and imports of the world `frame`, by the canonical ABI.
+//!
+//! This is what `wit-bindgen` 0.63 makes of `wit/frame.wit`, written out: the world is small, frozen
+//! and the same for every function, and so answers can stay in a buffer that outlives the call rather
+//! than be copied and freed. `COMPONENT_TYPE` is the world itself in binary form.
+//!
+//! Invariant: the instance is entered by one export at a time, so that what a pointer returned by one
+//! export points to is changed by the next export at the earliest, when the host has copied it.
+#![allow(unsafe_code)] // The canonical ABI is pointers: there is no safe way to be a component.
+
+use std::alloc::Layout;
+use std::cell::RefCell;
+
+use crate::instance::{Instance, Registration};
+
+#[link(wasm_import_module = "wasmill:function/frame-host@1.0.0")]
+unsafe extern "C" {
+    #[link_name = "host-call"]
+    fn import_host_call(request: *const u8, length: usize, result: *mut Returned);
+    #[link_name = "log"]
+    fn import_log(level: u32, message: *const u8, length: usize);
+}
+
+/// A `result` whose cases are a list, a string or nothing; a plain string is its last two words.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Returned {
+    tag: u32,
+    start: *const u8,
+    length: usize,
+}
+
+impl Returned {
+    const EMPTY: Self = Self {
+        tag: 0,
+        start: std::ptr::null(),
+        length: 0,
+    };
+}
+
+struct Component {
+    instance: Instance,
+    /// What was returned last, where it does not lie in the instance.
+    kept: Vec<u8>,
+    returned: Returned,
+}
+
+thread_local! {
+    static COMPONENT: RefCell<Component> = RefCell::new(Component {
+        instance: Instance::default(),
+        kept: Vec::new(),
+        returned: Returned::EMPTY,
+    });
+}
+
+pub(crate) fn host_call(request: &[u8]) -> Result<Vec<u8>, String> {
+    let mut returned = Returned::EMPTY;
+    // SAFETY: the host reads `request` during the call only, and writes a whole `Returned` whose list it
+    // allocated by `cabi_realloc`: its capacity is its length, and it is ours.
+    let bytes = unsafe {
+        import_host_call(request.as_ptr(), request.len(), &raw mut returned);
+        if returned.length == 0 {
+            Vec::new()
+        } else {
+            Vec::from_raw_parts(returned.start.cast_mut(), returned.length, returned.length)
+        }
+    };
+    match returned.tag & 0xFF {
+        0 => Ok(bytes),
+        _ => Err(String::from_utf8_lossy(&bytes).into_owned()),
+    }
+}
+
+pub(crate) fn log(level: u32, message: &str) {
+    // SAFETY: the host reads `message` during the call only.
+    unsafe { import_log(level, message.as_ptr(), message.len()) }
+}
+
+/// Runs an export and leaves what it returns where the host will find it.
+fn export(f: impl FnOnce(&mut Component) -> Result<(*const u8, usize), String>) -> *const Returned {
+    COMPONENT.with_borrow_mut(|component| {
+        let (tag, (start, length)) = match f(component) {
+            Ok(ok) => (0, ok),
+            Err(message) => {
+                component.kept = message.into_bytes();
+                (1, (component.kept.as_ptr(), component.kept.len()))
+            }
+        };
+        component.returned = Returned { tag, start, length };
+        &raw const component.returned
+    })
+}
+
+/// `describe: func() -> string`, which has no case: its pointer and length stand alone.
+pub fn describe(registrations: &[Registration]) -> *const u8 {
+    let returned = export(|component| {
+        component.kept = Instance::describe(registrations).into_bytes();
+        Ok((component.kept.as_ptr(), component.kept.len()))
+    });
+    // SAFETY: `start` lies within the `Returned` that `export` points to.
+    unsafe { (&raw const (*returned).start).cast() }
+}
+
+/// `open: func(request: string) -> result<_, string>`.
+///
+/// # Safety
+/// `start` and `length` are an argument that the host lowered.
+pub unsafe fn open(registrations: &[Registration], start: *mut u8, length: usize) -> *const Returned {
+    // SAFETY: as this function's.
+    let request = unsafe { argument(start, length) };
+    export(|component| {
+        let request = std::str::from_utf8(&request).map_err(|error| error.to_string())?;
+        component.instance.open(registrations, request)?;
+        Ok((std::ptr::null(), 0))
+    })
+}
+
+/// `call: func(frame: list<u8>) -> result<list<u8>, string>`.
+///
+/// # Safety
+/// `start` and `length` are an argument that the host lowered.
+pub unsafe fn call(start: *mut u8, length: usize) -> *const Returned {
+    // SAFETY: as this function's.
+    let frame = unsafe { argument(start, length) };
+    export(|component| {
+        let answer = component.instance.call(&frame)?;
+        Ok((answer.as_ptr(), answer.len()))
+    })
+}
+
+/// `snapshot: func() -> result<list<u8>, string>`.
+pub fn snapshot() -> *const Returned {
+    export(|component| {
+        component.kept = component.instance.snapshot()?;
+        Ok((component.kept.as_ptr(), component.kept.len()))
+    })
+}
+
+/// `restore: func(snapshot: list<u8>) -> result<_, string>`.
+///
+/// # Safety
+/// `start` and `length` are an argument that the host lowered.
+pub unsafe fn restore(start: *mut u8, length: usize) -> *const Returned {
+    // SAFETY: as this function's.
+    let snapshot = unsafe { argument(start, length) };
+    export(|component| {
+        component.instance.restore(&snapshot)?;
+        Ok((std::ptr::null(), 0))
+    })
+}
+
+/// `close: func() -> result<_, string>`.
+pub fn close() -> *const Returned {
+    export(|component| {
+        component.instance.close()?;
+        Ok((std::ptr::null(), 0))
+    })
+}
+
+/// Takes an argument, which the host allocated by `cabi_realloc`.
+///
+/// # Safety
+/// `start` and `length` are an argument that the host lowered, and nobody else takes it.
+unsafe fn argument(start: *mut u8, length: usize) -> Vec<u8> {
+    if length == 0 {
+        return Vec::new();
+    }
+    // SAFETY: `cabi_realloc` made it by the global allocator with this length and alignment 1.
+    unsafe { Vec::from_raw_parts(start, length, length) }
+}
+
+/// Allocates what the host lowers into the component.
+///
+/// # Safety
+/// As of the canonical ABI's `realloc`.
+pub unsafe fn realloc(old: *mut u8, old_size: usize, align: usize, new_size: usize) -> *mut u8 {
+    let allocated = match Layout::from_size_align(old_size.max(new_size), align) {
+        // SAFETY: the layouts are valid, and `old` came from here with `old_size` and `align`.
+        Ok(_) if new_size > 0 => unsafe {
+            if old_size == 0 {
+                std::alloc::alloc(Layout::from_size_align_unchecked(new_size, align))
+            } else {
+                std::alloc::realloc(old, Layout::from_size_align_unchecked(old_size, align), new_size)
+            }
+        },
+        _ => return align as *mut u8,
+    };
+    if allocated.is_null() {
+        // Out of memory: trap, as any other allocation would.
+        std::process::abort();
+    }
+    allocated
+}
+
+/// The world `frame` of `wit/frame.wit` as `wit-component` encodes it; the linker makes a component by it.
+pub const COMPONENT_TYPE: [u8; COMPONENT_TYPE_BYTES.len()] = *COMPONENT_TYPE_BYTES;
+
+#[allow(clippy::octal_escapes)] // It is binary.
+const COMPONENT_TYPE_BYTES: &[u8; 451] = b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xc7\x02\x01A\x02\x01\
+A\x04\x01B\x06\x01p}\x01j\x01\0\x01s\x01@\x01\x07request\0\0\x01\x04\0\x09host-c\
+all\x01\x02\x01@\x02\x05levely\x07messages\x01\0\x04\0\x03log\x01\x03\x03\0!wasm\
+ill:function/frame-host@1.0.0\x05\0\x01B\x0f\x01@\0\0s\x04\0\x08describe\x01\0\x01\
+j\0\x01s\x01@\x01\x07requests\0\x01\x04\0\x04open\x01\x02\x01p}\x01j\x01\x03\x01\
+s\x01@\x01\x05frame\x03\0\x04\x04\0\x04call\x01\x05\x01@\0\0\x04\x04\0\x08snapsh\
+ot\x01\x06\x01@\x01\x08snapshot\x03\0\x01\x04\0\x07restore\x01\x07\x01@\0\0\x01\x04\
+\0\x05close\x01\x08\x04\0%wasmill:function/frame-function@1.0.0\x05\x01\x04\0\x1c\
+wasmill:function/frame@1.0.0\x04\0\x0b\x0b\x01\0\x05frame\x03\0\0\0G\x09producer\
+s\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.6\
+3.0";

@@ -1,0 +1,324 @@
+//! What a function declares of itself: states, side outputs and formats (`docs/describe.md`).
+//!
+//! The host asks for it at upload, in an instance that does nothing else; the same declaration runs
+//! again at open, so that the handles it gives are those that the host knows.
+
+use std::marker::PhantomData;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::function::AggregateFunction;
+use crate::operator_state::OperatorListState;
+use crate::record::{Format, Record};
+use crate::state::{
+    AggregatingState, Fold, FoldedState, ListState, MapKey, MapState, ReducingState, ValueState, codec,
+};
+
+/// A named output beside the main one; `R` is the type of its records.
+pub struct SideOutput<R: ?Sized> {
+    /// Index in `describe` and 1; 0 where it was never declared.
+    pub(crate) port: u16,
+    record: PhantomData<fn(&R)>,
+}
+
+impl<R: ?Sized> Clone for SideOutput<R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R: ?Sized> Copy for SideOutput<R> {}
+
+impl<R: ?Sized> Default for SideOutput<R> {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            record: PhantomData,
+        }
+    }
+}
+
+/// How a keyed state is declared beyond its name and type.
+#[derive(Clone, Debug)]
+pub struct StateOptions {
+    schema_version: u32,
+    schema: Value,
+    on_demand: bool,
+}
+
+impl Default for StateOptions {
+    fn default() -> Self {
+        Self {
+            schema_version: 1,
+            schema: Value::Null,
+            on_demand: false,
+        }
+    }
+}
+
+impl StateOptions {
+    /// Version 1, no schema, values travel with the records.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Grows with every incompatible change of the type: the host then refuses to restore the state.
+    pub fn schema_version(mut self, version: u32) -> Self {
+        self.schema_version = version;
+        self
+    }
+
+    /// Any JSON that tells an offline reader what the bytes hold.
+    pub fn schema(mut self, schema: Value) -> Self {
+        self.schema = schema;
+        self
+    }
+
+    /// The value does not travel with every record: for large values that are seldom read.
+    pub fn on_demand(mut self) -> Self {
+        self.on_demand = true;
+        self
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct StateDeclaration {
+    name: &'static str,
+    kind: &'static str,
+    encoding: &'static str,
+    schema: Value,
+    schema_version: u32,
+    prefetch: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reduce: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct OperatorStateDeclaration {
+    name: &'static str,
+    mode: &'static str,
+}
+
+#[derive(Serialize)]
+struct SideOutputDeclaration {
+    name: &'static str,
+    format: Format,
+}
+
+/// Collects what a function declares; each method gives the handle to what it declared.
+pub struct Declare {
+    kind: &'static str,
+    input: Format,
+    output: Format,
+    states: Vec<StateDeclaration>,
+    operator_states: Vec<OperatorStateDeclaration>,
+    raw_state: bool,
+    side_outputs: Vec<SideOutputDeclaration>,
+}
+
+impl Declare {
+    pub(crate) fn new(kind: &'static str, input: Format, output: Format) -> Self {
+        Self {
+            kind,
+            input,
+            output,
+            states: Vec::new(),
+            operator_states: Vec::new(),
+            raw_state: false,
+            side_outputs: Vec::new(),
+        }
+    }
+
+    /// The input's format, where its type says too little: CSV is read as `str` or `[u8]`.
+    pub fn input_format(&mut self, format: Format) {
+        self.input = format;
+    }
+
+    /// The output's format, where its type says too little.
+    pub fn output_format(&mut self, format: Format) {
+        self.output = format;
+    }
+
+    /// One value for each key.
+    pub fn value_state<T>(&mut self, name: &'static str) -> ValueState<T>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        self.value_state_with(name, StateOptions::new())
+    }
+
+    /// One value for each key, with options.
+    pub fn value_state_with<T>(&mut self, name: &'static str, options: StateOptions) -> ValueState<T>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        ValueState::new(self.state(name, "value", codec::encoding::<T>(), options), name)
+    }
+
+    /// A list for each key.
+    pub fn list_state<T>(&mut self, name: &'static str) -> ListState<T>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        self.list_state_with(name, StateOptions::new())
+    }
+
+    /// A list for each key, with options.
+    pub fn list_state_with<T>(&mut self, name: &'static str, options: StateOptions) -> ListState<T>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        let options = options.on_demand();
+        ListState::new(self.state(name, "list", codec::encoding::<T>(), options), name)
+    }
+
+    /// A map for each key.
+    pub fn map_state<K, V>(&mut self, name: &'static str) -> MapState<K, V>
+    where
+        K: MapKey,
+        V: Serialize + DeserializeOwned + 'static,
+    {
+        self.map_state_with(name, StateOptions::new())
+    }
+
+    /// A map for each key, with options; the schema tells by default how map keys are encoded.
+    pub fn map_state_with<K, V>(&mut self, name: &'static str, mut options: StateOptions) -> MapState<K, V>
+    where
+        K: MapKey,
+        V: Serialize + DeserializeOwned + 'static,
+    {
+        if options.schema.is_null() {
+            options.schema = json!({ "key": K::ENCODING });
+        }
+        let options = options.on_demand();
+        MapState::new(self.state(name, "map", codec::encoding::<V>(), options), name)
+    }
+
+    /// For each key one value that elements are folded into.
+    pub fn reducing_state<T>(&mut self, name: &'static str, reduce: fn(T, T) -> T) -> ReducingState<T>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        let slot = self.state(name, "reducing", codec::encoding::<T>(), StateOptions::new());
+        ReducingState::new(slot, name, reduce)
+    }
+
+    /// For each key one integer that the host folds elements into by itself.
+    pub fn folded_state(&mut self, name: &'static str, fold: Fold) -> FoldedState {
+        let slot = self.state(name, "reducing", "i64-le", StateOptions::new());
+        if let Some(state) = self.states.last_mut() {
+            state.reduce = Some(fold.name());
+            state.prefetch = "on-demand";
+        }
+        FoldedState::new(slot, name)
+    }
+
+    /// For each key one accumulator of `A`.
+    pub fn aggregating_state<A>(&mut self, name: &'static str) -> AggregatingState<A>
+    where
+        A: AggregateFunction,
+    {
+        let encoding = codec::encoding::<A::Accumulator>();
+        AggregatingState::new(
+            self.state(name, "aggregating", encoding, StateOptions::new()),
+            name,
+        )
+    }
+
+    /// Operator state whose elements are dealt out evenly when the parallelism changes.
+    pub fn operator_list_state<T>(&mut self, name: &'static str) -> OperatorListState<T> {
+        self.operator_state(name, "list")
+    }
+
+    /// Operator state of which every subtask is given all elements.
+    pub fn operator_union_state<T>(&mut self, name: &'static str) -> OperatorListState<T> {
+        self.operator_state(name, "union")
+    }
+
+    /// Operator state that every subtask writes alike and of which each is given one copy.
+    pub fn operator_broadcast_state<T>(&mut self, name: &'static str) -> OperatorListState<T> {
+        self.operator_state(name, "broadcast")
+    }
+
+    /// The function's snapshot holds opaque bytes of its own.
+    pub fn raw_state(&mut self) {
+        self.raw_state = true;
+    }
+
+    /// A named output beside the main one.
+    pub fn side_output<R: Record + ?Sized>(&mut self, name: &'static str) -> SideOutput<R> {
+        self.side_outputs.push(SideOutputDeclaration {
+            name,
+            format: R::FORMAT,
+        });
+        SideOutput {
+            port: self.side_outputs.len() as u16,
+            record: PhantomData,
+        }
+    }
+
+    /// How many keyed states there are.
+    pub(crate) fn state_count(&self) -> usize {
+        self.states.len()
+    }
+
+    /// Name and mode of each operator state, in order.
+    pub(crate) fn operator_states(&self) -> Vec<(&'static str, u32)> {
+        let code = |mode| match mode {
+            "union" => 2,
+            "broadcast" => 3,
+            _ => 1,
+        };
+        self.operator_states
+            .iter()
+            .map(|state| (state.name, code(state.mode)))
+            .collect()
+    }
+
+    /// Whether the function is snapshotted at barriers.
+    pub(crate) fn is_buffering(&self) -> bool {
+        self.raw_state || !self.operator_states.is_empty()
+    }
+
+    /// One entry of `describe`'s functions.
+    pub(crate) fn describe(&self, name: &str) -> Value {
+        json!({
+            "name": name,
+            "kind": self.kind,
+            "input": self.input,
+            "output": self.output,
+            "state": self.states,
+            "operator-state": self.operator_states,
+            "raw-state": self.raw_state,
+            "side-outputs": self.side_outputs,
+            "grants": [],
+        })
+    }
+
+    pub(crate) fn state(
+        &mut self,
+        name: &'static str,
+        kind: &'static str,
+        encoding: &'static str,
+        options: StateOptions,
+    ) -> u32 {
+        self.states.push(StateDeclaration {
+            name,
+            kind,
+            encoding,
+            schema: options.schema,
+            schema_version: options.schema_version,
+            prefetch: if options.on_demand { "on-demand" } else { "always" },
+            reduce: None,
+        });
+        self.states.len() as u32 - 1
+    }
+
+    fn operator_state<T>(&mut self, name: &'static str, mode: &'static str) -> OperatorListState<T> {
+        self.operator_states.push(OperatorStateDeclaration { name, mode });
+        OperatorListState::new(self.operator_states.len() - 1, name)
+    }
+}

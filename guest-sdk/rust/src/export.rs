@@ -1,0 +1,88 @@
+//! The macro that makes a component of functions.
+
+/// Makes a component of functions: each has a name, for the job file, and a kind.
+///
+/// | kind | trait |
+/// |---|---|
+/// | `map` | [`MapFunction`](crate::MapFunction) |
+/// | `filter` | [`FilterFunction`](crate::FilterFunction) |
+/// | `flat_map` | [`FlatMapFunction`](crate::FlatMapFunction) |
+/// | `key_selector` | [`KeySelector`](crate::KeySelector) |
+/// | `reduce` | [`ReduceFunction`](crate::ReduceFunction) |
+/// | `aggregate` | [`AggregateFunction`](crate::AggregateFunction) |
+/// | `process` | [`KeyedProcessFunction`](crate::KeyedProcessFunction) |
+///
+/// On a native target it makes `fn functions()` alone, for tests by [`testing`](crate::testing).
+#[macro_export]
+macro_rules! export {
+    ($($name:literal => $kind:ident $function:ty),+ $(,)?) => {
+        /// The functions of this component.
+        #[doc(hidden)]
+        pub fn functions() -> &'static [$crate::Registration] {
+            const FUNCTIONS: &[$crate::Registration] =
+                &[$($crate::Registration::$kind::<$function>($name)),+];
+            FUNCTIONS
+        }
+
+        $crate::__exports!();
+    };
+}
+
+/// The exports of the world `frame`.
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __exports {
+    () => {
+        // SAFETY of all of these: the canonical ABI names the exports and their arguments.
+        #[allow(unsafe_code)]
+        const _: () = {
+            use $crate::abi;
+
+            #[unsafe(export_name = "wasmill:function/frame-function@1.0.0#describe")]
+            extern "C" fn describe() -> *const u8 {
+                abi::describe(functions())
+            }
+            #[unsafe(export_name = "wasmill:function/frame-function@1.0.0#open")]
+            unsafe extern "C" fn open(start: *mut u8, length: usize) -> *const abi::Returned {
+                unsafe { abi::open(functions(), start, length) }
+            }
+            #[unsafe(export_name = "wasmill:function/frame-function@1.0.0#call")]
+            unsafe extern "C" fn call(start: *mut u8, length: usize) -> *const abi::Returned {
+                unsafe { abi::call(start, length) }
+            }
+            #[unsafe(export_name = "wasmill:function/frame-function@1.0.0#snapshot")]
+            extern "C" fn snapshot() -> *const abi::Returned {
+                abi::snapshot()
+            }
+            #[unsafe(export_name = "wasmill:function/frame-function@1.0.0#restore")]
+            unsafe extern "C" fn restore(start: *mut u8, length: usize) -> *const abi::Returned {
+                unsafe { abi::restore(start, length) }
+            }
+            #[unsafe(export_name = "wasmill:function/frame-function@1.0.0#close")]
+            extern "C" fn close() -> *const abi::Returned {
+                abi::close()
+            }
+            #[unsafe(export_name = "cabi_realloc")]
+            unsafe extern "C" fn cabi_realloc(
+                old: *mut u8,
+                old_size: usize,
+                align: usize,
+                new_size: usize,
+            ) -> *mut u8 {
+                unsafe { abi::realloc(old, old_size, align, new_size) }
+            }
+            #[unsafe(link_section = "component-type:wasmill-sdk:wasmill:function@1.0.0:frame")]
+            #[used]
+            static COMPONENT_TYPE: [u8; abi::COMPONENT_TYPE.len()] = abi::COMPONENT_TYPE;
+        };
+    };
+}
+
+/// Nothing: a native target has no host.
+#[cfg(not(target_arch = "wasm32"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __exports {
+    () => {};
+}

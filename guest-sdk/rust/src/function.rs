@@ -1,0 +1,148 @@
+//! The kinds of function that a user writes, and how each consumes the rows of a call.
+
+mod aggregate;
+mod filter;
+mod flat_map;
+mod key_selector;
+mod map;
+mod open;
+mod process;
+mod reduce;
+
+pub use aggregate::{AggregateFunction, OwnedRecord};
+pub use filter::FilterFunction;
+pub use flat_map::FlatMapFunction;
+pub use key_selector::KeySelector;
+pub use map::MapFunction;
+pub use open::{OpenContext, RuntimeContext};
+pub use process::{KeyedProcessFunction, Timer};
+pub use reduce::ReduceFunction;
+
+pub(crate) use aggregate::AggregateRunner;
+pub(crate) use filter::FilterRunner;
+pub(crate) use flat_map::FlatMapRunner;
+pub(crate) use key_selector::KeySelectorRunner;
+pub(crate) use map::MapRunner;
+pub(crate) use open::OpenRequest;
+pub(crate) use process::ProcessRunner;
+pub(crate) use reduce::ReduceRunner;
+
+use crate::Context;
+use crate::call::Call;
+use crate::declare::Declare;
+use crate::error::Result;
+use crate::frame::{KIND_ELEMENT, Row};
+use crate::operator_state::{RestoreContext, SnapshotContext};
+
+/// A function of any kind, as the instance sees it: one virtual call a frame, none a record.
+pub(crate) trait Runner {
+    /// Declares anew, so that the handles in the function are those of this declaration.
+    fn declare(&mut self) -> Declare;
+    fn open(&mut self, ctx: &mut OpenContext<'_>) -> Result<()>;
+    /// Consumes rows and completes the answer; the error says what is wrong with the frame.
+    fn call(&mut self, call: Call<'_>) -> Result<(), String>;
+    fn snapshot_state(&mut self, ctx: &mut SnapshotContext) -> Result<()>;
+    fn restore_state(&mut self, ctx: &mut RestoreContext) -> Result<()>;
+    fn close(&mut self) -> Result<()>;
+}
+
+/// Hands row after row to `each` until they are consumed, one fails, or the call is to end.
+#[inline]
+pub(crate) fn drive<'f, O: ?Sized>(
+    call: Call<'f>,
+    mut each: impl FnMut(&mut Context<'f, O>, Row<'f>) -> Result<()>,
+) -> Result<(), String> {
+    let mut ctx = Context::new(call);
+    while let Some(row) = ctx.call.next_row()? {
+        let result = match each(&mut ctx, row) {
+            Ok(()) => ctx.call.latched(),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = result {
+            ctx.call.fail(&error);
+            return Ok(());
+        }
+        if ctx.call.row_done() {
+            break;
+        }
+    }
+    ctx.call.finish();
+    Ok(())
+}
+
+/// Like [`drive`], for kinds that know no rows but elements.
+#[inline]
+pub(crate) fn drive_elements<'f, O: ?Sized>(
+    call: Call<'f>,
+    mut each: impl FnMut(&mut Context<'f, O>, &'f [u8]) -> Result<()>,
+) -> Result<(), String> {
+    let mut unknown = None;
+    drive(call, |ctx, row| {
+        if row.kind != KIND_ELEMENT {
+            unknown.get_or_insert(row.kind);
+            return Ok(());
+        }
+        each(ctx, row.value)
+    })?;
+    match unknown {
+        None => Ok(()),
+        Some(kind) => Err(unknown_kind(kind)),
+    }
+}
+
+#[cold]
+pub(crate) fn unknown_kind(kind: u8) -> String {
+    format!("a row of kind {kind} reached a function that knows no such rows")
+}
+
+/// What every function may do around its records. All of it is optional.
+macro_rules! lifecycle {
+    () => {
+        /// Declares states, side outputs and formats, and keeps the handles. It runs at upload too,
+        /// where there is no host: it may do nothing else.
+        fn declare(&mut self, _d: &mut $crate::Declare) {}
+
+        /// Called once in each subtask before the first record.
+        fn open(&mut self, _ctx: &mut $crate::OpenContext<'_>) -> $crate::Result<()> {
+            Ok(())
+        }
+
+        /// Called after `open`, before the first record, where operator state or raw state is declared.
+        fn restore_state(&mut self, _ctx: &mut $crate::RestoreContext) -> $crate::Result<()> {
+            Ok(())
+        }
+
+        /// Called at every barrier, between two records, where operator state or raw state is declared.
+        fn snapshot_state(&mut self, _ctx: &mut $crate::SnapshotContext) -> $crate::Result<()> {
+            Ok(())
+        }
+
+        /// Called once after the last record, also when the job is cancelled; not after a failure.
+        fn close(&mut self) -> $crate::Result<()> {
+            Ok(())
+        }
+    };
+}
+
+/// The parts of a [`Runner`] that are the same for every kind.
+macro_rules! runner_lifecycle {
+    ($trait:ident) => {
+        fn open(&mut self, ctx: &mut $crate::OpenContext<'_>) -> $crate::Result<()> {
+            $trait::open(&mut self.function, ctx)
+        }
+
+        fn snapshot_state(&mut self, ctx: &mut $crate::SnapshotContext) -> $crate::Result<()> {
+            $trait::snapshot_state(&mut self.function, ctx)
+        }
+
+        fn restore_state(&mut self, ctx: &mut $crate::RestoreContext) -> $crate::Result<()> {
+            $trait::restore_state(&mut self.function, ctx)
+        }
+
+        fn close(&mut self) -> $crate::Result<()> {
+            $trait::close(&mut self.function)
+        }
+    };
+}
+
+pub(crate) use {lifecycle, runner_lifecycle};

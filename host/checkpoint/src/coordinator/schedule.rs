@@ -1,0 +1,196 @@
+//! When something is triggered: by the clock, by a wish, at the end of all input.
+
+use std::sync::Arc;
+
+use wasmill_model::element::Barrier;
+use wasmill_model::id::CheckpointId;
+use wasmill_model::time::Timestamp;
+
+use super::pending::{Pending, Phase, commits, is_checkpoint};
+use super::protocol::{Action, Destination, SavepointKind};
+use super::{Coordinator, Life, SAVEPOINTS_CONCURRENT_MAX, WISHES_MAX, refused};
+use crate::manifest::ManifestKind;
+use crate::stats::SavepointTrigger;
+
+impl Coordinator {
+    pub(super) fn wish_checkpoint(&mut self, trigger: SavepointTrigger, actions: &mut Vec<Action>) {
+        if let Err(reason) = self.may_wish() {
+            actions.push(refused(trigger, reason));
+            return;
+        }
+        let last = self.pending.values_mut().find(|p| p.kind == ManifestKind::Final);
+        match last {
+            Some(last) => last.triggers.push(trigger),
+            None if self.wishes.len() < WISHES_MAX => self.wishes.push(trigger),
+            None => {
+                let reason =
+                    format!("{WISHES_MAX} wishes for a checkpoint are waiting already: wait for one to end");
+                actions.push(refused(trigger, reason));
+            }
+        }
+    }
+
+    pub(super) fn start_savepoint(
+        &mut self,
+        trigger: SavepointTrigger,
+        kind: SavepointKind,
+        now: Timestamp,
+        actions: &mut Vec<Action>,
+    ) {
+        let under_way = self.pending.values().filter(|p| !is_checkpoint(p.kind)).count();
+        let refusal = match self.may_wish() {
+            Err(reason) => Some(reason),
+            Ok(()) if under_way >= SAVEPOINTS_CONCURRENT_MAX => Some(format!(
+                "{under_way} savepoints are under way: wait for one to end"
+            )),
+            Ok(()) if matches!(self.life, Life::Ended { .. }) && kind != SavepointKind::Savepoint => {
+                Some("the job's input has ended: it finishes by itself with its final checkpoint".to_owned())
+            }
+            Ok(()) => None,
+        };
+        if let Some(reason) = refusal {
+            actions.push(refused(trigger, reason));
+            return;
+        }
+        let (kind, drain) = match kind {
+            SavepointKind::Savepoint => (ManifestKind::Savepoint, false),
+            SavepointKind::Stop { drain } => (ManifestKind::StopWithSavepoint, drain),
+        };
+        self.trigger(
+            kind,
+            Destination::Savepoint(trigger),
+            vec![trigger],
+            drain,
+            now,
+            actions,
+        );
+    }
+
+    fn may_wish(&self) -> Result<(), String> {
+        match self.life {
+            Life::Stopped | Life::Failing => {
+                Err("the job's tasks are not running: try again when they are".to_owned())
+            }
+            Life::Finishing { .. } | Life::Over { .. } => Err("the job has ended".to_owned()),
+            Life::Running | Life::Ended { .. } if self.is_stopping() => {
+                Err("the job is stopping with a savepoint".to_owned())
+            }
+            Life::Running | Life::Ended { .. } => Ok(()),
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.pending
+            .values()
+            .any(|p| p.kind == ManifestKind::StopWithSavepoint && !p.orphaned)
+    }
+
+    pub(super) fn interval(&self) -> Option<u64> {
+        Some(self.settings.interval_ms).filter(|interval| *interval > 0)
+    }
+
+    pub(super) fn expires_at(&self, pending: &Pending) -> Timestamp {
+        pending
+            .triggered_at
+            .saturating_add_unsigned(self.settings.timeout_ms)
+    }
+
+    pub(super) fn expire(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let expired: Vec<_> = self
+            .pending
+            .iter()
+            .filter(|(_, p)| p.phase == Phase::Collecting && self.expires_at(p) <= now)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in expired {
+            let reason = format!(
+                "it took longer than the timeout of {} ms",
+                self.settings.timeout_ms
+            );
+            self.fail(id, &reason, now, actions);
+        }
+    }
+
+    /// Asks for manifests: of plain savepoints at once, of those that commit one at a time, oldest first.
+    pub(super) fn start_writing(&mut self, actions: &mut Vec<Action>) {
+        let mut busy = self
+            .pending
+            .values()
+            .any(|p| commits(p.kind) && p.phase == Phase::Writing);
+        for (id, pending) in self.pending.iter_mut().filter(|(_, p)| p.phase == Phase::Queued) {
+            if commits(pending.kind) {
+                if busy {
+                    continue;
+                }
+                busy = true;
+            }
+            actions.push(Action::WriteManifest(Box::new(pending.start_writing(*id))));
+        }
+    }
+
+    /// Whether one more checkpoint may be under way.
+    pub(super) fn has_room(&self) -> bool {
+        let under_way = self.pending.values().filter(|p| is_checkpoint(p.kind)).count();
+        let limit = if self.settings.min_pause_ms > 0 {
+            1
+        } else {
+            self.settings.max_concurrent.max(1)
+        };
+        under_way < limit as usize
+    }
+
+    /// When the next checkpoint may be triggered, room provided.
+    pub(super) fn next_trigger_at(&self) -> Option<Timestamp> {
+        let last_is_under_way = self.pending.values().any(|p| p.kind == ManifestKind::Final);
+        match self.life {
+            _ if self.is_stopping() => None,
+            Life::Ended { final_at } if !last_is_under_way => Some(final_at),
+            Life::Running if !self.wishes.is_empty() => Some(Timestamp::MIN),
+            Life::Running => self.due_at.map(|due| due.max(self.pause_until)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn trigger_due(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        if !self.has_room() || self.next_trigger_at().is_none_or(|at| at > now) {
+            return;
+        }
+        let kind = match self.life {
+            Life::Ended { .. } => ManifestKind::Final,
+            _ => ManifestKind::Checkpoint,
+        };
+        let wishes = std::mem::take(&mut self.wishes);
+        self.due_at = self
+            .interval()
+            .map(|interval| now.saturating_add_unsigned(interval));
+        self.trigger(kind, Destination::Job, wishes, false, now, actions);
+    }
+
+    fn trigger(
+        &mut self,
+        kind: ManifestKind,
+        destination: Destination,
+        triggers: Vec<SavepointTrigger>,
+        drain: bool,
+        now: Timestamp,
+        actions: &mut Vec<Action>,
+    ) {
+        let id = self.next_id;
+        self.next_id = CheckpointId(id.0 + 1);
+        let mut pending = Pending::new(kind, destination, self.subtasks.clone(), now);
+        pending.triggers = triggers;
+        pending.drained = drain;
+        self.stats.triggered(id, kind, self.subtasks.len() as u32, now);
+        let barrier = Arc::new(Barrier {
+            checkpoint: id,
+            kind: pending.snapshot_kind(),
+            triggered_at: now,
+        });
+        self.pending.insert(id, pending);
+        actions.push(Action::Trigger {
+            barrier,
+            destination,
+            drain,
+        });
+    }
+}

@@ -1,0 +1,241 @@
+//! The lock on a job's directory: a second host on the same directory fences the first.
+//!
+//! Each host that runs a job takes the next epoch, by creating a file that only one can create. Before a
+//! manifest is written, an epoch that is no longer the newest is refused. Between that look and the
+//! write another host may take over; so each epoch also notes from which checkpoint it went on, and a
+//! manifest that an older epoch wrote with a higher number is void.
+//!
+//! Invariant: of two hosts, only what the newer one has seen or written is ever restored.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use wasmill_model::id::{CheckpointId, JobId};
+
+use crate::layout::{completed_name, epochs_directory, manifest_name, stops_directory};
+use crate::manifest::{Manifest, ManifestError};
+use crate::restore::StopNote;
+use crate::storage::{CheckpointStorage, StorageError};
+
+/// Epochs that are remembered; a host that comes back after so many others finds itself fenced all the
+/// same, since the newest is among them.
+const EPOCHS_KEPT: usize = 16;
+
+/// One host's run of one job.
+pub struct Fence {
+    storage: Arc<dyn CheckpointStorage>,
+    job: JobId,
+    epoch: u64,
+    /// Whether it is noted that a checkpoint was completed.
+    noted_completed: AtomicBool,
+}
+
+/// Why a host may not go on with a job.
+#[derive(Debug, thiserror::Error)]
+pub enum FenceError {
+    /// Another host has taken the job over.
+    #[error(
+        "job {job} in {storage} was taken over by another host (epoch {newer}, ours is {ours}): two hosts must not run \
+         one job; stop one of them or give it a directory of its own"
+    )]
+    Fenced {
+        /// The job.
+        job: JobId,
+        /// The storage's URL.
+        storage: String,
+        /// Our epoch.
+        ours: u64,
+        /// The other's.
+        newer: u64,
+    },
+    /// The manifest cannot be written in its format.
+    #[error("manifest of checkpoint {checkpoint}: {source}")]
+    Manifest {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// What is wrong with it.
+        source: ManifestError,
+    },
+    /// The storage does not answer.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl Fence {
+    /// Takes the job over: every older epoch is stale from now on. To be called before the latest
+    /// checkpoint is looked for.
+    pub fn acquire(storage: Arc<dyn CheckpointStorage>, job: JobId) -> Result<Self, FenceError> {
+        let directory = epochs_directory(job);
+        let epochs = Epochs::read(&*storage, job)?;
+        let epoch = epochs.newest() + 1;
+        match storage.create(&format!("{directory}/{epoch}"), b"") {
+            Ok(()) => {}
+            Err(StorageError::Exists { .. }) => {
+                let storage = storage.url();
+                return Err(FenceError::Fenced {
+                    job,
+                    storage,
+                    ours: epoch,
+                    newer: epoch,
+                });
+            }
+            Err(error) => return Err(error.into()),
+        }
+        for old in epochs.bases.keys().rev().skip(EPOCHS_KEPT) {
+            storage.delete(&format!("{directory}/{old}.base"))?;
+            storage.delete(&format!("{directory}/{old}"))?;
+        }
+        Ok(Self {
+            storage,
+            job,
+            epoch,
+            noted_completed: AtomicBool::new(false),
+        })
+    }
+
+    /// Ours, from 1.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The job.
+    pub fn job(&self) -> JobId {
+        self.job
+    }
+
+    /// The job's own storage.
+    pub fn storage(&self) -> &Arc<dyn CheckpointStorage> {
+        &self.storage
+    }
+
+    /// Whether nobody has taken the job over since.
+    pub fn check(&self) -> Result<(), FenceError> {
+        let newer = Epochs::read(&*self.storage, self.job)?.newest();
+        if newer > self.epoch {
+            let storage = self.storage.url();
+            return Err(FenceError::Fenced {
+                job: self.job,
+                storage,
+                ours: self.epoch,
+                newer,
+            });
+        }
+        Ok(())
+    }
+
+    /// Notes from which checkpoint this host goes on, once, before any sink recovers: manifests of older
+    /// epochs with a higher number are void from then on. `None`: from the start.
+    pub fn settle(&self, restored: Option<CheckpointId>) -> Result<(), FenceError> {
+        self.check()?;
+        let name = format!("{}/{}.base", epochs_directory(self.job), self.epoch);
+        let base = restored.map_or(0, |id| id.0).to_string();
+        match self.storage.create(&name, base.as_bytes()) {
+            // Of an earlier attempt in this host: what it went on from bounds this one, too.
+            Ok(()) | Err(StorageError::Exists { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Completes a checkpoint: puts its manifest into `directory` of `storage`, which is the job's own or
+    /// that of a savepoint. Refused where another host has taken over.
+    pub fn write_manifest(
+        &self,
+        storage: &dyn CheckpointStorage,
+        directory: &str,
+        manifest: &Manifest,
+    ) -> Result<(), FenceError> {
+        let checkpoint = manifest.checkpoint;
+        let content = manifest
+            .encode()
+            .map_err(|source| FenceError::Manifest { checkpoint, source })?;
+        self.check()?;
+        create_or_withdraw(storage, &manifest_name(directory), &content)?;
+        Ok(())
+    }
+
+    /// To be called after the first manifest of the job's own: from then on a directory without a good
+    /// checkpoint is an error and no fresh start. Costs nothing from the second call on.
+    pub fn note_completed(&self) -> Result<(), FenceError> {
+        if self.noted_completed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        match self.storage.create(&completed_name(self.job), b"") {
+            Ok(()) | Err(StorageError::Exists { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.noted_completed.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// To be called after the manifest of a stop-with-savepoint and before anything is committed for it:
+    /// a host that dies then finds the note and does not go back to a checkpoint before.
+    pub fn note_stop(&self, note: &StopNote) -> Result<(), FenceError> {
+        self.check()?;
+        let name = format!("{}/{}", stops_directory(self.job), note.checkpoint);
+        let content = serde_json::to_vec(note).map_err(|error| FenceError::Manifest {
+            checkpoint: note.checkpoint,
+            source: ManifestError::Content(error.to_string()),
+        })?;
+        Ok(create_or_withdraw(&*self.storage, &name, &content)?)
+    }
+}
+
+/// Creates a file that decides what a restore finds. Where the answer is an error the file may be there all
+/// the same; then it is taken back, so that what was called a failure is one.
+fn create_or_withdraw(
+    storage: &dyn CheckpointStorage,
+    name: &str,
+    content: &[u8],
+) -> Result<(), StorageError> {
+    let Err(error) = storage.create(name, content) else {
+        return Ok(());
+    };
+    // One of that name with other content is somebody else's.
+    let ours = |found: Vec<u8>| found == content;
+    let is_there = !matches!(error, StorageError::Exists { .. })
+        && storage.read(name, 0, content.len() as u64 + 1).is_ok_and(ours);
+    if is_there && let Err(second) = storage.delete(name) {
+        tracing::warn!(name, %error, %second, "a file whose creation failed is there and could not be deleted");
+    }
+    Err(error)
+}
+
+/// All epochs of a job and what they went on from.
+pub(crate) struct Epochs {
+    bases: BTreeMap<u64, Option<u64>>,
+}
+
+impl Epochs {
+    pub(crate) fn read(storage: &dyn CheckpointStorage, job: JobId) -> Result<Self, StorageError> {
+        let directory = epochs_directory(job);
+        let mut bases: BTreeMap<u64, Option<u64>> = BTreeMap::new();
+        for (name, _) in storage.list(&directory)? {
+            let Some(below) = name.strip_prefix(&directory).and_then(|n| n.strip_prefix('/')) else {
+                continue;
+            };
+            if let Ok(epoch) = below.parse() {
+                bases.entry(epoch).or_default();
+            } else if let Some(epoch) = below.strip_suffix(".base").and_then(|epoch| epoch.parse().ok()) {
+                let content = storage.read(&name, 0, 32)?;
+                let base = std::str::from_utf8(&content)
+                    .ok()
+                    .and_then(|base| base.parse().ok());
+                bases.insert(epoch, base);
+            }
+        }
+        Ok(Self { bases })
+    }
+
+    fn newest(&self) -> u64 {
+        self.bases.keys().next_back().copied().unwrap_or(0)
+    }
+
+    /// Whether a newer epoch went on from an older checkpoint, and so never saw this one.
+    pub(crate) fn is_void(&self, checkpoint: CheckpointId, epoch: u64) -> bool {
+        let newer = self.bases.range(epoch.saturating_add(1)..);
+        newer
+            .filter_map(|(_, base)| *base)
+            .any(|base| checkpoint.0 > base)
+    }
+}

@@ -1,0 +1,105 @@
+//! What a subtask acknowledges for a checkpoint, and gets back at restore.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use wasmill_model::function::{OperatorStateMode, StateDeclaration};
+use wasmill_model::id::{CheckpointId, OperatorUid};
+use wasmill_model::key::KeyGroupRange;
+
+/// State of all operators of one subtask.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SubtaskState {
+    /// By uid; operators without state are left out.
+    pub operators: BTreeMap<OperatorUid, OperatorState>,
+}
+
+/// State of one operator in one subtask.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct OperatorState {
+    /// Keyed state and timers.
+    pub keyed: Option<KeyedHandle>,
+    /// Operator state by name.
+    pub lists: Vec<OperatorList>,
+    /// Opaque bytes of the same subtask; dropped when the parallelism changes.
+    #[serde(with = "bytes_as_base64")]
+    pub raw: Vec<u8>,
+    /// What the sink has pre-committed up to this checkpoint and not yet committed.
+    pub committables: Vec<Committable>,
+}
+
+/// Keyed state of one operator in one subtask.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeyedHandle {
+    /// The groups it covers.
+    pub range: KeyGroupRange,
+    /// Declarations of the states in it.
+    pub states: Vec<StateDeclaration>,
+    /// The bytes.
+    pub data: Data,
+}
+
+/// Bytes of a checkpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Data {
+    /// In the manifest itself: at most [`INLINE_BYTES_MAX`].
+    Inline(#[serde(with = "bytes_as_base64")] Vec<u8>),
+    /// In a file beside the manifest.
+    File {
+        /// Relative to the checkpoint's directory.
+        name: String,
+        /// Bytes.
+        length: u64,
+        /// CRC-32C of them.
+        crc32c: u32,
+    },
+}
+
+/// Larger data goes to a file of its own (Flink's `fs.memory-threshold`).
+pub const INLINE_BYTES_MAX: usize = 20 * 1024;
+
+/// One operator state of one subtask.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OperatorList {
+    /// Its name.
+    pub name: String,
+    /// How it is redistributed.
+    pub mode: OperatorStateMode,
+    /// Its elements.
+    pub elements: Vec<Base64Bytes>,
+}
+
+/// Bytes that are base64 in JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Base64Bytes(#[serde(with = "bytes_as_base64")] pub Vec<u8>);
+
+/// What a sink has written and not yet made visible: commit it by these bytes alone, from any process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Committable {
+    /// The sink.
+    pub sink: OperatorUid,
+    /// The checkpoint whose completion commits it.
+    pub checkpoint: CheckpointId,
+    /// Version of the bytes, the sink's own.
+    pub version: u32,
+    /// The sink's own.
+    #[serde(with = "bytes_as_base64")]
+    pub bytes: Vec<u8>,
+}
+
+mod bytes_as_base64 {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        STANDARD.decode(text.as_bytes()).map_err(serde::de::Error::custom)
+    }
+}

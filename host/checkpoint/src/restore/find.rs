@@ -1,0 +1,157 @@
+//! Looks for the checkpoint to go on from.
+
+use wasmill_model::id::{CheckpointId, JobId};
+
+use super::file::check_files;
+use super::{Recovered, RestoreError, Restored, Skipped, StopNote};
+use crate::fence::Epochs;
+use crate::layout::{checkpoint_directory, completed_name, manifest_name, stops_directory};
+use crate::manifest::{MANIFEST_BYTES_MAX, Manifest};
+use crate::retention::checkpoints;
+use crate::storage::{CheckpointStorage, StorageError};
+
+/// A note of a stop is short.
+const STOP_NOTE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Looks for the latest good checkpoint of a job, newest first; an error where one was completed and none
+/// is good. Reads every file of those that it looks at. Hold the job's fence.
+pub fn latest(storage: &dyn CheckpointStorage, job: JobId) -> Result<Recovered, RestoreError> {
+    let found = checkpoints(storage, job)?;
+    let epochs = Epochs::read(storage, job)?;
+    let stop = stop_note(storage, job)?;
+    let mut skipped = Vec::new();
+    let mut latest = None;
+    let with_manifest: Vec<_> = found
+        .iter()
+        .filter(|(_, manifest)| **manifest)
+        .map(|(id, _)| *id)
+        .collect();
+    let mut retained = with_manifest.clone();
+    while let Some(id) = retained.last().copied() {
+        match read(storage, &checkpoint_directory(job, id))? {
+            Ok(restored) => match refusal(&restored.manifest, job, id, &epochs) {
+                None => {
+                    latest = Some(restored);
+                    break;
+                }
+                Some(reason) => skipped.push(Skipped {
+                    directory: restored.directory,
+                    reason,
+                }),
+            },
+            Err(reason) => skipped.push(Skipped {
+                directory: checkpoint_directory(job, id),
+                reason,
+            }),
+        }
+        retained.pop();
+    }
+    if latest.is_none() && stop.is_none() && (!skipped.is_empty() || was_completed(storage, job)?) {
+        let incomplete = found.keys().rev().filter(|id| !with_manifest.contains(id));
+        skipped.extend(incomplete.map(|id| Skipped {
+            directory: checkpoint_directory(job, *id),
+            reason: "it has no manifest".to_owned(),
+        }));
+        return Err(RestoreError::NoneGood {
+            job,
+            storage: storage.url(),
+            skipped,
+        });
+    }
+    let newest = latest
+        .as_ref()
+        .map_or(CheckpointId(0), |restored| restored.manifest.checkpoint);
+    let stopped = stop.filter(|note| note.checkpoint > newest);
+    let last = found
+        .keys()
+        .next_back()
+        .copied()
+        .max(stopped.as_ref().map(|note| note.checkpoint));
+    let next_id = CheckpointId(last.map_or(0, |id| id.0) + 1);
+    Ok(Recovered {
+        latest,
+        skipped,
+        retained,
+        next_id,
+        stopped,
+    })
+}
+
+/// Reads and checks one checkpoint or savepoint by its directory, empty where it is the storage's own.
+pub fn load(storage: &dyn CheckpointStorage, directory: &str) -> Result<Restored, RestoreError> {
+    read(storage, directory)?.map_err(|reason| RestoreError::Damaged {
+        directory: directory.to_owned(),
+        storage: storage.url(),
+        reason,
+    })
+}
+
+/// The inner error says what is damaged; the outer one that storage did not answer.
+fn read(storage: &dyn CheckpointStorage, directory: &str) -> Result<Result<Restored, String>, StorageError> {
+    let content = match storage.read(&manifest_name(directory), 0, MANIFEST_BYTES_MAX + 1) {
+        Ok(content) => content,
+        Err(StorageError::NotFound { .. }) => {
+            let reason = "it has no manifest `_metadata`: it was not completed, or this is not its directory";
+            return Ok(Err(reason.to_owned()));
+        }
+        Err(error) => return Err(error),
+    };
+    let manifest = match Manifest::decode(&content) {
+        Ok(manifest) => manifest,
+        Err(error) => return Ok(Err(format!("manifest: {error}"))),
+    };
+    let damage = check_files(storage, directory, &manifest)?;
+    Ok(damage.map(|()| Restored {
+        directory: directory.to_owned(),
+        manifest,
+    }))
+}
+
+/// Why a whole checkpoint is not this job's to go on from.
+fn refusal(manifest: &Manifest, job: JobId, id: CheckpointId, epochs: &Epochs) -> Option<String> {
+    if manifest.job_id != job {
+        return Some(format!("it belongs to job {}", manifest.job_id));
+    }
+    if manifest.checkpoint != id {
+        return Some(format!(
+            "its manifest is that of checkpoint {}",
+            manifest.checkpoint
+        ));
+    }
+    let void = epochs.is_void(id, manifest.epoch);
+    void.then(|| {
+        format!(
+            "host epoch {} wrote it after a newer host had taken the job over",
+            manifest.epoch
+        )
+    })
+}
+
+fn was_completed(storage: &dyn CheckpointStorage, job: JobId) -> Result<bool, StorageError> {
+    match storage.read(&completed_name(job), 0, 1) {
+        Ok(_) => Ok(true),
+        Err(StorageError::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The newest note of a stop. One that cannot be read is an error: to pass over it could repeat what was
+/// committed.
+fn stop_note(storage: &dyn CheckpointStorage, job: JobId) -> Result<Option<StopNote>, RestoreError> {
+    let directory = stops_directory(job);
+    let newest = storage.list(&directory)?.into_iter().filter_map(|(name, _)| {
+        let id: u64 = name.rsplit_once('/')?.1.parse().ok()?;
+        Some((id, name))
+    });
+    let Some((_, name)) = newest.max() else {
+        return Ok(None);
+    };
+    let content = storage.read(&name, 0, STOP_NOTE_BYTES_MAX)?;
+    serde_json::from_slice(&content)
+        .map(Some)
+        .map_err(|error| RestoreError::Damaged {
+            directory: name,
+            storage: storage.url(),
+            reason: format!("it should name the savepoint with which the job stopped: {error}"),
+        })
+}

@@ -1,0 +1,642 @@
+//! Finding a checkpoint whatever has happened to the directory, and dealing it out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use wasmill_model::function::OperatorStateMode;
+use wasmill_model::id::{SubtaskId, VertexId};
+use wasmill_model::key::{KeyGroup, MaxParallelism};
+
+use super::*;
+use crate::coordinator::{Acknowledged, Destination};
+use crate::fence::{Fence, FenceError};
+use crate::handle::{Base64Bytes, Committable, Data, KeyedHandle, OperatorList, OperatorState, SubtaskState};
+use crate::layout::{Writer, checkpoint_directory, data_file_name, file_name, manifest_name};
+use crate::manifest::{JobPart, ManifestKind};
+use crate::retention::{delete_checkpoint, delete_job, sweep};
+use crate::storage::testing::{Fault, FaultyStorage};
+use crate::storage::{CheckpointStorage, MemoryStorage, ObjectStorage};
+
+const JOB: JobId = JobId(7);
+
+fn uid(name: &str) -> OperatorUid {
+    OperatorUid::new(name)
+}
+
+fn job_part(epoch: u64) -> JobPart {
+    JobPart {
+        job_id: JOB,
+        job_name: "job".to_owned(),
+        epoch,
+        max_parallelism: MaxParallelism(128),
+        parallelism: [(uid("count"), 2)].into(),
+        plugins: BTreeMap::new(),
+    }
+}
+
+/// Writes checkpoint `n` as a job does: data, manifest, note.
+fn checkpoint(fence: &Fence, storage: &dyn CheckpointStorage, n: u64) -> Result<(), String> {
+    let directory = checkpoint_directory(JOB, CheckpointId(n));
+    let mut subtasks = BTreeMap::new();
+    for index in 0..2 {
+        let subtask = SubtaskId {
+            vertex: VertexId(0),
+            index,
+        };
+        let name = data_file_name(
+            Writer {
+                epoch: fence.epoch(),
+                attempt: 0,
+            },
+            subtask,
+            0,
+        );
+        let content = format!("state of {index} at {n}");
+        let written = storage
+            .write(&file_name(&directory, &name), &mut |out| {
+                out.write_all(content.as_bytes())
+            })
+            .map_err(|e| e.to_string())?;
+        let data = Data::File {
+            name,
+            length: written.length,
+            crc32c: written.crc32c,
+        };
+        let keyed = KeyedHandle {
+            range: MaxParallelism(128).range_of(index, 2),
+            states: Vec::new(),
+            data,
+        };
+        let state = OperatorState {
+            keyed: Some(keyed),
+            ..OperatorState::default()
+        };
+        subtasks.insert(
+            subtask,
+            SubtaskState {
+                operators: [(uid("count"), state)].into(),
+            },
+        );
+    }
+    let done = Acknowledged {
+        checkpoint: CheckpointId(n),
+        kind: ManifestKind::Checkpoint,
+        destination: Destination::Job,
+        triggered_at: 0,
+        subtasks,
+        size: 0,
+    };
+    let manifest = Manifest::new(&job_part(fence.epoch()), done);
+    fence
+        .write_manifest(storage, &directory, &manifest)
+        .map_err(|e| e.to_string())?;
+    fence.note_completed().map_err(|e| e.to_string())
+}
+
+fn memory() -> Arc<MemoryStorage> {
+    Arc::new(MemoryStorage::new())
+}
+
+fn acquire(storage: &Arc<MemoryStorage>) -> Fence {
+    Fence::acquire(Arc::clone(storage) as Arc<dyn CheckpointStorage>, JOB).unwrap()
+}
+
+/// A job with checkpoints 1 to `n`.
+fn job_with(n: u64) -> (Arc<MemoryStorage>, Fence) {
+    let storage = memory();
+    let fence = acquire(&storage);
+    (1..=n).for_each(|id| checkpoint(&fence, &*storage, id).unwrap());
+    (storage, fence)
+}
+
+fn latest_id(storage: &dyn CheckpointStorage) -> Option<u64> {
+    latest(storage, JOB)
+        .unwrap()
+        .latest
+        .map(|restored| restored.manifest.checkpoint.0)
+}
+
+fn data_file(n: u64, index: u32) -> String {
+    let subtask = SubtaskId {
+        vertex: VertexId(0),
+        index,
+    };
+    let name = data_file_name(Writer { epoch: 1, attempt: 0 }, subtask, 0);
+    file_name(&checkpoint_directory(JOB, CheckpointId(n)), &name)
+}
+
+fn manifest_file(n: u64) -> String {
+    manifest_name(&checkpoint_directory(JOB, CheckpointId(n)))
+}
+
+#[test]
+fn a_job_without_checkpoints_starts_afresh_with_number_one() {
+    let recovered = latest(&*memory(), JOB).unwrap();
+    assert!(recovered.latest.is_none() && recovered.skipped.is_empty() && recovered.stopped.is_none());
+    assert_eq!(recovered.next_id, CheckpointId(1));
+}
+
+#[test]
+fn the_newest_complete_checkpoint_is_restored() {
+    let (storage, _fence) = job_with(3);
+    // A checkpoint that was under way when the host died.
+    storage.create(&data_file(4, 0), b"half").unwrap();
+    let recovered = latest(&*storage, JOB).unwrap();
+    let restored = recovered.latest.unwrap();
+    assert_eq!(
+        (restored.manifest.checkpoint, recovered.next_id),
+        (CheckpointId(3), CheckpointId(5))
+    );
+    assert_eq!(
+        recovered.retained,
+        [CheckpointId(1), CheckpointId(2), CheckpointId(3)]
+    );
+    assert_eq!(recovered.skipped, []);
+}
+
+#[test]
+fn a_first_checkpoint_that_was_not_completed_is_no_reason_to_refuse_a_start() {
+    let storage = memory();
+    storage.create(&data_file(1, 0), b"half").unwrap();
+    let recovered = latest(&*storage, JOB).unwrap();
+    assert!(recovered.latest.is_none());
+    assert_eq!(recovered.next_id, CheckpointId(2));
+}
+
+#[test]
+fn a_damaged_checkpoint_is_passed_over_for_the_older_one_and_reported() {
+    type Harm = fn(&MemoryStorage, &str);
+    let harms: [(&str, Harm); 4] = [
+        ("missing", |s, name| s.delete(name).unwrap()),
+        ("cut off", |s, name| {
+            s.damage(name, |b| b.truncate(b.len() - 1)).unwrap()
+        }),
+        ("longer", |s, name| s.damage(name, |b| b.push(b'x')).unwrap()),
+        ("flipped", |s, name| {
+            s.damage(name, |b| b.last_mut().map(|last| *last ^= 1))
+                .map(drop)
+                .unwrap()
+        }),
+    ];
+    for (how, harm) in harms {
+        for file in [data_file(3, 0), data_file(3, 1), manifest_file(3)] {
+            let (storage, _fence) = job_with(3);
+            harm(&storage, &file);
+            let recovered = latest(&*storage, JOB).unwrap();
+            assert_eq!(
+                recovered.latest.unwrap().manifest.checkpoint,
+                CheckpointId(2),
+                "{file} {how}"
+            );
+            // Without its manifest it was never completed.
+            let reported = !(how == "missing" && file == manifest_file(3));
+            assert_eq!(recovered.skipped.len(), usize::from(reported), "{file} {how}");
+            assert_eq!(recovered.next_id, CheckpointId(4), "its number is not used again");
+            assert_eq!(recovered.retained, [CheckpointId(1), CheckpointId(2)]);
+        }
+    }
+}
+
+#[test]
+fn where_none_is_good_the_job_is_refused_with_all_reasons() {
+    let (storage, _fence) = job_with(2);
+    storage.damage(&data_file(1, 0), |b| b.clear()).unwrap();
+    storage.delete(&manifest_file(2)).unwrap();
+    let error = latest(&*storage, JOB).unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, RestoreError::NoneGood { .. }), "{text}");
+    assert!(
+        text.contains("chk-1: file `e1-a0-v0-s0-o0`") && text.contains("chk-2: it has no manifest"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_job_whose_only_manifest_was_lost_does_not_start_afresh() {
+    let (storage, _fence) = job_with(1);
+    storage.delete(&manifest_file(1)).unwrap();
+    assert!(matches!(
+        latest(&*storage, JOB),
+        Err(RestoreError::NoneGood { .. })
+    ));
+}
+
+#[test]
+fn a_checkpoint_is_loaded_wherever_its_directory_was_moved() {
+    let (storage, _fence) = job_with(1);
+    let moved = memory();
+    for (name, length) in storage.list(&checkpoint_directory(JOB, CheckpointId(1))).unwrap() {
+        let content = storage.read(&name, 0, length).unwrap();
+        moved.create(name.rsplit('/').next().unwrap(), &content).unwrap();
+    }
+    let restored = load(&*moved, "").unwrap();
+    let count = &restored.manifest.operators[&uid("count")];
+    let data = &count.subtasks[&1].keyed.as_ref().unwrap().data;
+    let mut file = open_data(moved, &restored.directory, data).unwrap();
+    let mut content = vec![0; file.len() as usize];
+    file.read_at(0, &mut content).unwrap();
+    assert_eq!(content, b"state of 1 at 1");
+    assert!(
+        file.read_at(1, &mut content).is_err(),
+        "nothing is read past the end"
+    );
+    let error = load(&*storage, "elsewhere").unwrap_err().to_string();
+    assert!(
+        error.contains("elsewhere") && error.contains("no manifest"),
+        "{error}"
+    );
+}
+
+#[test]
+fn storage_that_does_not_answer_is_no_sign_of_damage() {
+    struct Dead(Arc<MemoryStorage>);
+    impl CheckpointStorage for Dead {
+        fn write(
+            &self,
+            name: &str,
+            content: &mut crate::storage::Content<'_>,
+        ) -> Result<crate::storage::Written, StorageError> {
+            self.0.write(name, content)
+        }
+        fn create(&self, name: &str, content: &[u8]) -> Result<(), StorageError> {
+            self.0.create(name, content)
+        }
+        fn read(&self, name: &str, _: u64, _: u64) -> Result<Vec<u8>, StorageError> {
+            let source = std::io::Error::other("unreachable");
+            Err(StorageError::Io {
+                name: name.to_owned(),
+                storage: self.url(),
+                source,
+            })
+        }
+        fn list(&self, prefix: &str) -> Result<Vec<(String, u64)>, StorageError> {
+            self.0.list(prefix)
+        }
+        fn delete(&self, name: &str) -> Result<(), StorageError> {
+            self.0.delete(name)
+        }
+        fn url(&self) -> String {
+            "memory:dead".to_owned()
+        }
+    }
+    let (storage, _fence) = job_with(2);
+    let error = latest(&Dead(storage), JOB).unwrap_err();
+    assert!(matches!(error, RestoreError::Storage(_)), "{error}");
+}
+
+#[test]
+fn a_second_host_fences_the_first() {
+    let (storage, first) = job_with(1);
+    let second = acquire(&storage);
+    assert_eq!((first.epoch(), second.epoch()), (1, 2));
+    let error = checkpoint(&first, &*storage, 2).unwrap_err();
+    assert!(
+        error.contains("taken over by another host (epoch 2, ours is 1)"),
+        "{error}"
+    );
+    assert!(matches!(sweep(&first, &[]), Err(FenceError::Fenced { .. })));
+    assert!(matches!(delete_job(&first), Err(FenceError::Fenced { .. })));
+    checkpoint(&second, &*storage, 3).unwrap();
+    assert_eq!(latest_id(&*storage), Some(3));
+}
+
+#[test]
+fn a_manifest_that_a_fenced_host_wrote_at_the_last_moment_is_void() {
+    let (storage, first) = job_with(1);
+    // The first host has looked, and writes only after the second one has gone on from checkpoint 1.
+    let late = memory();
+    let blind = Fence::acquire(Arc::clone(&late) as Arc<dyn CheckpointStorage>, JOB).unwrap();
+    checkpoint(&blind, &*late, 2).unwrap();
+    let second = acquire(&storage);
+    second.settle(Some(CheckpointId(1))).unwrap();
+    for (name, length) in late.list(&checkpoint_directory(JOB, CheckpointId(2))).unwrap() {
+        storage
+            .create(&name, &late.read(&name, 0, length).unwrap())
+            .unwrap();
+    }
+    let recovered = latest(&*storage, JOB).unwrap();
+    assert_eq!(recovered.latest.unwrap().manifest.checkpoint, CheckpointId(1));
+    assert!(
+        recovered.skipped[0].reason.contains("host epoch 1"),
+        "{:?}",
+        recovered.skipped
+    );
+    drop(first);
+}
+
+#[test]
+fn a_manifest_whose_answer_was_lost_is_taken_back_and_a_foreign_one_is_not() {
+    let disk = memory();
+    let faulty = FaultyStorage::new(Arc::clone(&disk), |_, _, name| {
+        if name.ends_with("chk-2/_metadata") {
+            Fault::LoseAnswer
+        } else {
+            Fault::None
+        }
+    });
+    let fence = acquire(&disk);
+    checkpoint(&fence, &faulty, 1).unwrap();
+    assert!(checkpoint(&fence, &faulty, 2).is_err());
+    assert_eq!(latest_id(&*disk), Some(1));
+    disk.create(&manifest_file(3), b"somebody else's").unwrap();
+    assert!(checkpoint(&fence, &*disk, 3).is_err());
+    assert_eq!(disk.read(&manifest_file(3), 0, 99).unwrap(), b"somebody else's");
+}
+
+#[test]
+fn old_locks_do_not_pile_up() {
+    let storage = memory();
+    for epoch in 1..=100 {
+        assert_eq!(acquire(&storage).epoch(), epoch);
+    }
+    assert!(storage.list("").unwrap().len() < 20);
+}
+
+#[test]
+fn a_fenced_host_deletes_nothing_of_the_newer_one() {
+    let (storage, _first) = job_with(1);
+    let second = acquire(&storage);
+    checkpoint(&second, &*storage, 2).unwrap();
+    storage.create(&data_file(2, 9), b"of epoch 1").unwrap();
+    delete_checkpoint(&*storage, JOB, CheckpointId(2), 1).unwrap();
+    assert_eq!(latest_id(&*storage), Some(2));
+    assert!(
+        storage.read(&data_file(2, 9), 0, 1).is_err(),
+        "what the first one wrote is gone"
+    );
+}
+
+#[test]
+fn a_sweep_removes_all_but_what_is_kept_and_nothing_that_is_not_ours() {
+    let (storage, fence) = job_with(3);
+    storage.create(&data_file(4, 0), b"half").unwrap();
+    storage
+        .create("00000000000000000000000000000007/notes.txt", b"mine")
+        .unwrap();
+    storage
+        .create("00000000000000000000000000000008/chk-1/_metadata", b"another job")
+        .unwrap();
+    storage.damage(&manifest_file(3), |b| b.truncate(9)).unwrap();
+    let keep = latest(&*storage, JOB).unwrap().retained;
+    assert_eq!(sweep(&fence, &keep).unwrap(), [CheckpointId(3), CheckpointId(4)]);
+    assert_eq!(latest_id(&*storage), Some(2));
+    assert!(
+        storage
+            .read("00000000000000000000000000000007/notes.txt", 0, 9)
+            .is_ok()
+    );
+    assert!(
+        storage
+            .read("00000000000000000000000000000008/chk-1/_metadata", 0, 9)
+            .is_ok()
+    );
+}
+
+#[test]
+fn a_finished_job_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage: Arc<dyn CheckpointStorage> = Arc::new(ObjectStorage::local(directory.path()).unwrap());
+    let fence = Fence::acquire(Arc::clone(&storage), JOB).unwrap();
+    fence.settle(None).unwrap();
+    checkpoint(&fence, &*storage, 1).unwrap();
+    let note = StopNote {
+        checkpoint: CheckpointId(2),
+        storage: storage.url(),
+        directory: "sp".to_owned(),
+    };
+    fence.note_stop(&note).unwrap();
+    delete_job(&fence).unwrap();
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_stop_is_found_before_any_older_checkpoint_and_an_older_stop_is_not() {
+    let (storage, fence) = job_with(2);
+    let note = |n| StopNote {
+        checkpoint: CheckpointId(n),
+        storage: "memory:".to_owned(),
+        directory: "sp".to_owned(),
+    };
+    fence.note_stop(&note(1)).unwrap();
+    assert_eq!(latest(&*storage, JOB).unwrap().stopped, None);
+    fence.note_stop(&note(9)).unwrap();
+    let recovered = latest(&*storage, JOB).unwrap();
+    assert_eq!(recovered.stopped, Some(note(9)));
+    assert_eq!(recovered.next_id, CheckpointId(10));
+}
+
+/// A job of five checkpoints, one retained, that dies at a failing write; what was completed before.
+fn run_until_failure(storage: &Arc<FaultyStorage>) -> Option<u64> {
+    let storage: Arc<dyn CheckpointStorage> = Arc::clone(storage) as _;
+    let fence = Fence::acquire(Arc::clone(&storage), JOB).ok()?;
+    fence.settle(None).ok()?;
+    let mut completed = None;
+    for n in 1..=5 {
+        if checkpoint(&fence, &*storage, n).is_err() {
+            return completed;
+        }
+        completed = Some(n);
+        if n > 1 && delete_checkpoint(&*storage, JOB, CheckpointId(n - 1), fence.epoch()).is_err() {
+            return completed;
+        }
+    }
+    completed
+}
+
+#[test]
+fn a_crash_at_any_write_leaves_the_last_completed_checkpoint_restorable() {
+    let all = Arc::new(FaultyStorage::new(memory(), |_, _, _| Fault::None));
+    assert_eq!(run_until_failure(&all), Some(5));
+    for n in 0..all.writes() {
+        for fault in [Fault::Fail, Fault::Tear, Fault::LoseAnswer] {
+            let disk = memory();
+            let completed = run_until_failure(&Arc::new(FaultyStorage::nth(Arc::clone(&disk), n, fault)));
+            let found = latest_id(&*disk);
+            assert!(
+                found >= completed,
+                "write {n} {fault:?}: {completed:?} was completed, {found:?} is found"
+            );
+        }
+    }
+}
+
+/// An operator state, its raw state and committables at `parallelism`, from the elements of each subtask.
+fn operator(parallelism: u32, mode: OperatorStateMode, elements: &[Vec<u8>]) -> Manifest {
+    let subtasks = (0..parallelism).map(|index| {
+        let own = elements.get(index as usize).cloned().unwrap_or_default();
+        let state = OperatorState {
+            keyed: Some(KeyedHandle {
+                range: MaxParallelism(128).range_of(index, parallelism),
+                states: Vec::new(),
+                data: Data::Inline(vec![index as u8]),
+            }),
+            lists: vec![OperatorList {
+                name: "list".to_owned(),
+                mode,
+                elements: own.iter().map(|e| Base64Bytes(vec![*e])).collect(),
+            }],
+            raw: vec![index as u8],
+            committables: vec![Committable {
+                sink: uid("op"),
+                checkpoint: CheckpointId(1),
+                version: 1,
+                bytes: vec![index as u8],
+            }],
+        };
+        let subtask = SubtaskId {
+            vertex: VertexId(0),
+            index,
+        };
+        (
+            subtask,
+            SubtaskState {
+                operators: [(uid("op"), state)].into(),
+            },
+        )
+    });
+    let done = Acknowledged {
+        checkpoint: CheckpointId(1),
+        kind: ManifestKind::Savepoint,
+        destination: Destination::Job,
+        triggered_at: 0,
+        subtasks: subtasks.collect(),
+        size: 0,
+    };
+    let job = JobPart {
+        parallelism: [(uid("op"), parallelism)].into(),
+        ..job_part(1)
+    };
+    Manifest::new(&job, done)
+}
+
+fn to(parallelism: u32) -> Vec<Target> {
+    vec![Target {
+        uid: uid("op"),
+        parallelism,
+    }]
+}
+
+fn elements(subtask: &SubtaskRestore) -> Vec<u8> {
+    subtask.lists[0].elements.iter().map(|e| e.0[0]).collect()
+}
+
+#[test]
+fn state_that_no_operator_claims_is_refused_or_dropped_by_wish() {
+    let manifest = operator(2, OperatorStateMode::List, &[]);
+    let others = [Target {
+        uid: uid("other"),
+        parallelism: 1,
+    }];
+    let error = redistribute(&manifest, &others, None, false)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("`op`") && error.contains("`allowNonRestoredState`"),
+        "{error}"
+    );
+    let plan = redistribute(&manifest, &others, None, true).unwrap();
+    assert_eq!((plan.dropped, plan.operators.len()), (vec![uid("op")], 0));
+}
+
+#[test]
+fn an_operator_that_held_nothing_may_go_without_a_word() {
+    let mut manifest = operator(1, OperatorStateMode::List, &[]);
+    for state in manifest
+        .operators
+        .get_mut(&uid("op"))
+        .unwrap()
+        .subtasks
+        .values_mut()
+    {
+        *state = OperatorState::default();
+    }
+    assert_eq!(redistribute(&manifest, &[], None, false).unwrap().dropped, []);
+}
+
+#[test]
+fn another_number_of_key_groups_is_refused() {
+    let manifest = operator(2, OperatorStateMode::List, &[]);
+    let error = redistribute(&manifest, &to(2), Some(MaxParallelism(256)), false)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("max parallelism 128, the job sets 256"), "{error}");
+    assert!(redistribute(&manifest, &to(2), Some(MaxParallelism(128)), false).is_ok());
+}
+
+#[test]
+fn raw_state_stays_with_its_subtask_and_is_lost_at_another_parallelism() {
+    let manifest = operator(2, OperatorStateMode::List, &[]);
+    let raw = |parallelism| {
+        let plan = redistribute(&manifest, &to(parallelism), None, false).unwrap();
+        plan.operators[&uid("op")]
+            .subtasks
+            .iter()
+            .map(|s| s.raw.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(raw(2), [vec![0], vec![1]]);
+    assert!(raw(3).iter().all(Vec::is_empty));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_key_group_list_element_and_committable_arrives_once(
+        old in 1u32..9, new in 1u32..9, lists in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..5), 0..9),
+    ) {
+        let manifest = operator(old, OperatorStateMode::List, &lists);
+        let plan = redistribute(&manifest, &to(new), None, false).unwrap();
+        let restore = &plan.operators[&uid("op")];
+        prop_assert_eq!(restore.subtasks.len(), new as usize);
+        let mut groups = BTreeSet::new();
+        for (index, subtask) in (0..new).zip(&restore.subtasks) {
+            for part in &subtask.keyed {
+                let Data::Inline(from) = &part.data else { panic!("a file") };
+                for group in part.range.iter() {
+                    prop_assert!(groups.insert(group.0), "group {} twice", group.0);
+                    prop_assert_eq!(MaxParallelism(128).subtask_of(KeyGroup(group.0), new), index);
+                    prop_assert_eq!(MaxParallelism(128).subtask_of(KeyGroup(group.0), old), u32::from(from[0]));
+                }
+            }
+        }
+        prop_assert_eq!(groups.len(), 128);
+        let mut dealt: Vec<u8> = restore.subtasks.iter().flat_map(elements).collect();
+        let mut held: Vec<u8> = lists.iter().take(old as usize).flatten().copied().collect();
+        dealt.sort_unstable();
+        held.sort_unstable();
+        prop_assert_eq!(dealt, held);
+        prop_assert_eq!(restore.committables.len(), old as usize);
+    }
+
+    #[test]
+    fn union_state_goes_whole_to_everyone(
+        old in 1u32..5, new in 1u32..5, lists in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..5), 0..5),
+    ) {
+        let manifest = operator(old, OperatorStateMode::Union, &lists);
+        let plan = redistribute(&manifest, &to(new), None, false).unwrap();
+        let all: Vec<u8> = lists.iter().take(old as usize).flatten().copied().collect();
+        for subtask in &plan.operators[&uid("op")].subtasks {
+            prop_assert_eq!(elements(subtask), all.clone());
+        }
+    }
+
+    #[test]
+    fn whatever_byte_is_damaged_a_whole_checkpoint_is_restored(
+        file in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), bit in 0u8..8,
+    ) {
+        let (storage, _fence) = job_with(3);
+        let names: Vec<_> = (1..=3).flat_map(|n| [data_file(n, 0), data_file(n, 1), manifest_file(n)]).collect();
+        let name = &names[file.index(names.len())];
+        storage.damage(name, |b| { let at = at.index(b.len()); b[at] ^= 1 << bit }).unwrap();
+        let damaged = 1 + file.index(names.len()) as u64 / 3;
+        // NOTE: the case of a letter in the checksum of a manifest's first line means nothing.
+        let expected = if damaged == 3 { [2, 3] } else { [3, 3] };
+        let found = latest_id(&*storage).unwrap();
+        prop_assert!(expected.contains(&found), "{name} was damaged and {found} restored");
+        if damaged == 3 && found == 3 {
+            prop_assert!(name.ends_with("_metadata"));
+        }
+    }
+}

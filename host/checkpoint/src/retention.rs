@@ -1,0 +1,133 @@
+//! Deletes what is no longer needed, and nothing else.
+//!
+//! Invariants: a manifest goes before the files that it names, so that a crash in between leaves none
+//! that names what is gone; nothing that a newer host wrote is touched, and nothing but files that have
+//! the names of ours.
+
+use std::collections::BTreeMap;
+
+use wasmill_model::id::{CheckpointId, JobId};
+
+use crate::fence::{Fence, FenceError};
+use crate::layout::{
+    MANIFEST_NAME, checkpoint_directory, checkpoint_of, completed_name, epoch_of_data_file, epochs_directory,
+    file_name, job_directory, manifest_name, stops_directory,
+};
+use crate::manifest::Header;
+use crate::storage::{CheckpointStorage, StorageError};
+
+/// Enough for the first line of a manifest.
+const HEADER_BYTES: u64 = crate::manifest::HEADER_BYTES_MAX as u64;
+
+/// Deletes a job's own checkpoint as far as `epoch` or an older one wrote it.
+pub fn delete_checkpoint(
+    storage: &dyn CheckpointStorage,
+    job: JobId,
+    checkpoint: CheckpointId,
+    epoch: u64,
+) -> Result<(), StorageError> {
+    let directory = checkpoint_directory(job, checkpoint);
+    delete_manifest(storage, &directory, epoch)?;
+    for (name, _) in storage.list(&directory)? {
+        let own = name
+            .strip_prefix(&directory)
+            .and_then(|name| name.strip_prefix('/'))
+            .and_then(epoch_of_data_file)
+            .is_some_and(|writer| writer <= epoch);
+        if own {
+            storage.delete(&name)?;
+        }
+    }
+    Ok(())
+}
+
+/// One that cannot be read is no newer host's: those are put whole or not at all.
+fn delete_manifest(storage: &dyn CheckpointStorage, directory: &str, epoch: u64) -> Result<(), StorageError> {
+    let name = manifest_name(directory);
+    let start = match storage.read(&name, 0, HEADER_BYTES) {
+        Ok(start) => start,
+        Err(StorageError::NotFound { .. }) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    match Header::split(&start) {
+        Ok((header, _)) if header.epoch > epoch => Ok(()),
+        _ => storage.delete(&name),
+    }
+}
+
+/// Deletes files of a checkpoint that no manifest names; `directory` may be a savepoint's.
+pub fn delete_files(
+    storage: &dyn CheckpointStorage,
+    directory: &str,
+    names: &[String],
+) -> Result<(), StorageError> {
+    names
+        .iter()
+        .try_for_each(|name| storage.delete(&file_name(directory, name)))
+}
+
+/// Deletes a savepoint: the manifest and the files that it names.
+pub fn delete_savepoint(
+    storage: &dyn CheckpointStorage,
+    directory: &str,
+    manifest: &crate::manifest::Manifest,
+) -> Result<(), StorageError> {
+    storage.delete(&manifest_name(directory))?;
+    manifest
+        .files()
+        .try_for_each(|(name, ..)| storage.delete(&file_name(directory, name)))
+}
+
+/// At the start of an attempt, after the latest checkpoint was found and before any sink recovers: deletes
+/// all checkpoints of the job but `keep`, which are `Recovered::retained`. What a dead run left, or what was
+/// passed over as damaged, must never be found again: its transactions are about to be aborted. Returns
+/// the numbers deleted.
+pub fn sweep(fence: &Fence, keep: &[CheckpointId]) -> Result<Vec<CheckpointId>, FenceError> {
+    fence.check()?;
+    let (storage, job) = (fence.storage(), fence.job());
+    let mut swept = Vec::new();
+    for checkpoint in checkpoints(&**storage, job)?
+        .into_keys()
+        .filter(|id| !keep.contains(id))
+    {
+        delete_checkpoint(&**storage, job, checkpoint, fence.epoch())?;
+        storage.prune(&checkpoint_directory(job, checkpoint))?;
+        swept.push(checkpoint);
+    }
+    Ok(swept)
+}
+
+/// Deletes all that a job has left, its locks and notes too. For a job that has ended for good and whose
+/// checkpoints are not retained.
+pub fn delete_job(fence: &Fence) -> Result<(), FenceError> {
+    sweep(fence, &[])?;
+    let (storage, job) = (fence.storage(), fence.job());
+    storage.delete(&completed_name(job))?;
+    // The locks go last: without them a second host could begin while files are still there.
+    for directory in [stops_directory(job), epochs_directory(job)] {
+        for (name, _) in storage.list(&directory)? {
+            storage.delete(&name)?;
+        }
+    }
+    Ok(storage.prune(&job_directory(job))?)
+}
+
+/// The directories `chk-<n>` of a job, and whether they have a manifest.
+pub(crate) fn checkpoints(
+    storage: &dyn CheckpointStorage,
+    job: JobId,
+) -> Result<BTreeMap<CheckpointId, bool>, StorageError> {
+    let directory = format!("{}/", job_directory(job));
+    let mut found = BTreeMap::new();
+    for (name, _) in storage.list(&job_directory(job))? {
+        let Some(below) = name.strip_prefix(&directory) else {
+            continue;
+        };
+        if let Some(id) = checkpoint_of(below) {
+            let manifest =
+                below.ends_with(MANIFEST_NAME) && manifest_name(&checkpoint_directory(job, id)) == name;
+            *found.entry(id).or_insert(false) |= manifest;
+        }
+    }
+    Ok(found)
+}

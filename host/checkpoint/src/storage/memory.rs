@@ -1,0 +1,105 @@
+//! Checkpoint storage in memory: for tests and the simulator. Deterministic, without threads.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{CheckpointStorage, Content, StorageError, Written};
+
+/// Files in memory.
+#[derive(Debug, Default)]
+pub struct MemoryStorage {
+    files: Mutex<BTreeMap<String, Vec<u8>>>,
+}
+
+impl MemoryStorage {
+    /// Without files.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Changes a file behind everyone's back, as a failing disk does; `None` where there is none.
+    pub fn damage<T>(&self, name: &str, change: impl FnOnce(&mut Vec<u8>) -> T) -> Option<T> {
+        self.files().get_mut(name).map(change)
+    }
+
+    /// Puts bytes under a name without any promise: what a torn write leaves.
+    pub(super) fn leave(&self, name: &str, content: Vec<u8>) {
+        self.files().insert(name.to_owned(), content);
+    }
+
+    fn files(&self) -> MutexGuard<'_, BTreeMap<String, Vec<u8>>> {
+        // A panic elsewhere leaves the map whole: each change is one call.
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn not_found(&self, name: &str) -> StorageError {
+        StorageError::NotFound {
+            name: name.to_owned(),
+            storage: self.url(),
+        }
+    }
+}
+
+impl CheckpointStorage for MemoryStorage {
+    fn write(&self, name: &str, content: &mut Content<'_>) -> Result<Written, StorageError> {
+        let mut bytes = Vec::new();
+        content(&mut bytes).map_err(|source| failed(self, name, source))?;
+        let written = Written {
+            length: bytes.len() as u64,
+            crc32c: crc32c::crc32c(&bytes),
+        };
+        self.files().insert(name.to_owned(), bytes);
+        Ok(written)
+    }
+
+    fn create(&self, name: &str, content: &[u8]) -> Result<(), StorageError> {
+        let mut files = self.files();
+        if files.contains_key(name) {
+            return Err(StorageError::Exists {
+                name: name.to_owned(),
+                storage: self.url(),
+            });
+        }
+        files.insert(name.to_owned(), content.to_vec());
+        Ok(())
+    }
+
+    fn read(&self, name: &str, offset: u64, length: u64) -> Result<Vec<u8>, StorageError> {
+        let files = self.files();
+        let file = files.get(name).ok_or_else(|| self.not_found(name))?;
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(file.len());
+        let length = usize::try_from(length)
+            .unwrap_or(usize::MAX)
+            .min(file.len() - start);
+        Ok(file[start..start + length].to_vec())
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<(String, u64)>, StorageError> {
+        let directory = format!("{prefix}/");
+        let files = self.files();
+        let below = files
+            .iter()
+            .filter(|(name, _)| prefix.is_empty() || name.starts_with(&directory));
+        Ok(below
+            .map(|(name, content)| (name.clone(), content.len() as u64))
+            .collect())
+    }
+
+    fn delete(&self, name: &str) -> Result<(), StorageError> {
+        self.files().remove(name);
+        Ok(())
+    }
+
+    fn url(&self) -> String {
+        "memory:".to_owned()
+    }
+}
+
+pub(super) fn failed(storage: &dyn CheckpointStorage, name: &str, source: io::Error) -> StorageError {
+    StorageError::Io {
+        name: name.to_owned(),
+        storage: storage.url(),
+        source,
+    }
+}

@@ -1,0 +1,107 @@
+//! One target of an edge: the batch being built for it and what waits for its credit.
+//!
+//! Invariant: records leave in the order in which they came, control items in their place between them.
+
+use std::collections::VecDeque;
+
+use wasmill_model::batch::{Batch, BatchBuilder};
+use wasmill_model::element::StreamElement;
+
+use super::BATCH_BYTES_MAX;
+use crate::channel::Sender;
+
+pub(super) struct Lane {
+    building: BatchBuilder,
+    /// Bounded: the task stops as soon as something waits, so this holds the results of one step and the
+    /// barriers that came after it.
+    waiting: VecDeque<StreamElement>,
+    sender: Sender,
+}
+
+impl Lane {
+    pub(super) fn new(sender: Sender) -> Self {
+        Self {
+            building: BatchBuilder::default(),
+            waiting: VecDeque::new(),
+            sender,
+        }
+    }
+
+    /// Takes the row of `length` bytes at the front of `from`.
+    #[inline]
+    pub(super) fn push_front_row(&mut self, from: &[u8], length: usize, buffer_bytes: usize) {
+        self.building.push_front_row(from, length);
+        if self.building.len() >= buffer_bytes {
+            self.send_full(buffer_bytes);
+        }
+    }
+
+    #[cold]
+    fn send_full(&mut self, buffer_bytes: usize) {
+        // The next batch ends a row past the limit as well: room for that spares growing it by half.
+        let batch = self
+            .building
+            .finish_with_capacity(buffer_bytes + buffer_bytes / 16);
+        self.send(StreamElement::Batch(batch));
+    }
+
+    /// Hands a batch over as it is where it is worth a place of its own; small ones are put together.
+    pub(super) fn push(&mut self, batch: Batch, buffer_bytes: usize) {
+        let small = batch.bytes().len() < buffer_bytes / 4;
+        if small {
+            self.building.push_batch(&batch);
+            if self.building.len() >= buffer_bytes {
+                self.send_full(0);
+            }
+            return;
+        }
+        self.flush();
+        let mut rest = batch;
+        while rest.bytes().len() > BATCH_BYTES_MAX && rest.rows() > 1 {
+            let (head, tail) = rest.split_at(rows_within(&rest, BATCH_BYTES_MAX));
+            self.send(StreamElement::Batch(head));
+            rest = tail;
+        }
+        self.send(StreamElement::Batch(rest));
+    }
+
+    pub(super) fn is_building(&self) -> bool {
+        !self.building.is_empty()
+    }
+
+    pub(super) fn flush(&mut self) {
+        if !self.building.is_empty() {
+            let batch = self.building.finish();
+            self.send(StreamElement::Batch(batch));
+        }
+    }
+
+    /// Sends an item, or lets it wait behind those that wait already.
+    pub(super) fn send(&mut self, item: StreamElement) {
+        if !self.waiting.is_empty() {
+            self.waiting.push_back(item);
+        } else if let Err(item) = self.sender.try_send(item) {
+            self.waiting.push_back(item);
+        }
+    }
+
+    pub(super) fn drain(&mut self) -> bool {
+        while let Some(item) = self.waiting.pop_front() {
+            if let Err(item) = self.sender.try_send(item) {
+                self.waiting.push_front(item);
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// How many rows from the front fit in `bytes_max`; at least one.
+fn rows_within(batch: &Batch, bytes_max: usize) -> u32 {
+    let mut bytes = 0;
+    let fitting = batch.iter().take_while(|row| {
+        bytes += row.len();
+        bytes <= bytes_max
+    });
+    (fitting.count() as u32).max(1)
+}

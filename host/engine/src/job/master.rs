@@ -1,0 +1,385 @@
+//! The master of one job (G1, C6, C9): restores, deploys, runs the checkpoint coordinator, handles failures,
+//! ends the job. A state machine that an executor steps.
+//!
+//! Invariants: tasks of two attempts never run at once; nothing is restored while a manifest is being
+//! written or a file deleted; a sink is recovered before any of its writers exists.
+
+mod checkpoints;
+mod connect;
+mod deploy;
+mod events;
+mod failure;
+mod handle;
+mod load;
+mod prepare;
+mod publish;
+mod shared;
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use wasmill_checkpoint::coordinator::{Coordinator, Event, JobEnd};
+use wasmill_checkpoint::fence::{Fence, FenceError};
+use wasmill_checkpoint::restore::RestorePlan;
+use wasmill_model::id::SubtaskId;
+use wasmill_model::time::Timestamp;
+
+use super::status::{JobState, TaskState};
+use super::{JobHandle, JobSpec, SavepointTrigger};
+use crate::clock::Clock;
+use crate::executor::{Actor, Executor, Step, Waker};
+use crate::plan::{JobPlan, PlanError};
+use crate::restart::RestartDecider;
+use crate::task::mailbox::{Command, Mailbox, TaskReport};
+use crate::task::snapshot::{CheckpointFiles, Location};
+use connect::Connectors;
+use deploy::Deployed;
+use load::Loaded;
+use prepare::{PrepareError, Prepared};
+use publish::Record;
+use shared::Shared;
+
+/// Why a job is refused before anything of it runs.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// Parallelism or slots.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A source, sink or function is not known here, or refuses its settings.
+    #[error("operator `{operator}`: {message}")]
+    Operator {
+        /// Which.
+        operator: wasmill_model::id::OperatorUid,
+        /// What is wrong and how to mend it.
+        message: String,
+    },
+    /// A setting of the job.
+    #[error("setting `{setting}`: {message}")]
+    Setting {
+        /// Which.
+        setting: &'static str,
+        /// What is wrong and how to mend it.
+        message: String,
+    },
+    /// The machine gives no thread.
+    #[error("the job's master could not be started: {0}; stop other jobs or raise the limit of threads")]
+    Executor(#[from] std::io::Error),
+}
+
+/// Starts a job: plans it, makes its connectors, and hands its master to the executor. Restoring and
+/// deploying happen afterwards: the handle's status tells.
+pub fn start(
+    spec: JobSpec,
+    executor: Arc<dyn Executor>,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<dyn JobHandle>, JobError> {
+    let plan = connect::plan(&spec)?;
+    let connectors = connect::connect(&spec)?;
+    let waker = Waker::new();
+    let requests = Mailbox::new(waker.clone());
+    let shared = Shared::new(
+        publish::initial(&spec, &plan, &connectors, clock.now_ms()),
+        requests,
+    );
+    let name = format!("master {}", spec.id);
+    let handle = handle::Handle::new(&spec, shared.clone(), executor.clone(), clock.clone());
+    let master = Master::new(
+        spec,
+        plan,
+        connectors,
+        executor.clone(),
+        clock,
+        waker.clone(),
+        shared,
+    );
+    executor.spawn(name, waker, Box::new(master))?;
+    Ok(Arc::new(handle))
+}
+
+/// What a blocking job has come to.
+enum Done {
+    Prepared(Result<Box<Prepared>, PrepareError>),
+    Loaded(Box<Loaded>),
+    /// A manifest is written, or not: the coordinator's event, and who has taken the job over.
+    Manifest {
+        event: Event,
+        fenced: Option<FenceError>,
+    },
+    /// Files are deleted, or could not be.
+    Deleted,
+}
+
+/// Where the master is in the life of an attempt.
+enum Phase {
+    /// A blocking job looks for the checkpoint and recovers sinks.
+    Preparing,
+    /// Blocking jobs read keyed state; so many are under way.
+    Loading { left: usize },
+    /// Tasks run, or begin to.
+    Running { announced: bool, finishing: bool },
+    /// Tasks are being cancelled, or manifests are being written.
+    Stopping { next: Next },
+    /// The restart strategy pauses.
+    Pausing { until: Timestamp },
+    /// Nothing happens any more.
+    Over,
+}
+
+/// What comes once all tasks are gone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Restart { at: Timestamp },
+    Fail,
+    Cancel,
+    Suspend,
+    Finish,
+}
+
+struct Master {
+    spec: Arc<JobSpec>,
+    plan: Arc<JobPlan>,
+    connectors: Arc<Connectors>,
+    executor: Arc<dyn Executor>,
+    clock: Arc<dyn Clock>,
+    files: Arc<CheckpointFiles>,
+    reports: Arc<Mailbox<TaskReport>>,
+    done: Arc<Mailbox<(u32, Done)>>,
+    shared: Arc<Shared>,
+    record: Record,
+    decider: RestartDecider,
+    attempt: u32,
+    phase: Phase,
+    /// From the first successful restore on.
+    coordinator: Option<Coordinator>,
+    fence: Option<Arc<Fence>>,
+    /// The state of this attempt's operators, from its restore to its deployment.
+    restore: RestorePlan,
+    tasks: BTreeMap<SubtaskId, Deployed>,
+    loaded: BTreeMap<(SubtaskId, usize), load::KeyedState>,
+    savepoints: BTreeMap<SavepointTrigger, Location>,
+    /// Deletions under way.
+    deletions: u32,
+}
+
+impl Actor for Master {
+    fn step(&mut self, now: Timestamp) -> Step {
+        match catch_unwind(AssertUnwindSafe(|| self.run(now))) {
+            Ok(step) => step,
+            Err(_) => {
+                // What it knew cannot be trusted: tasks go, and the host may start the job again.
+                self.cancel_tasks();
+                self.record.exception(
+                    "MasterPanicked",
+                    "the job's master panicked: a fault of the host",
+                    now,
+                    None,
+                );
+                self.end(JobState::Failed, now);
+                Step::Finished
+            }
+        }
+    }
+}
+
+impl Master {
+    #[allow(clippy::too_many_arguments)] // The one caller is `start`, which makes them all.
+    fn new(
+        spec: JobSpec,
+        plan: JobPlan,
+        connectors: Connectors,
+        executor: Arc<dyn Executor>,
+        clock: Arc<dyn Clock>,
+        waker: Arc<Waker>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let record = Record::new(&shared);
+        Self {
+            files: Arc::new(CheckpointFiles::new(spec.id, spec.storage.clone())),
+            reports: Mailbox::new(waker.clone()),
+            done: Mailbox::new(waker),
+            decider: RestartDecider::new(&spec.graph.settings),
+            attempt: spec.first_attempt,
+            spec: Arc::new(spec),
+            plan: Arc::new(plan),
+            connectors: Arc::new(connectors),
+            executor,
+            clock,
+            shared,
+            record,
+            // The first step prepares at once.
+            phase: Phase::Pausing {
+                until: Timestamp::MIN,
+            },
+            coordinator: None,
+            fence: None,
+            restore: RestorePlan::default(),
+            tasks: BTreeMap::new(),
+            loaded: BTreeMap::new(),
+            savepoints: BTreeMap::new(),
+            deletions: 0,
+        }
+    }
+
+    fn run(&mut self, now: Timestamp) -> Step {
+        let mut busy = false;
+        while let Some((attempt, done)) = self.done.receive() {
+            busy = true;
+            self.on_done(attempt, done, now);
+        }
+        while let Some(report) = self.reports.receive() {
+            busy = true;
+            if report.attempt == self.attempt {
+                self.on_report(report.subtask, report.event, now);
+            } else {
+                self.on_late_report(report, now);
+            }
+        }
+        while let Some(request) = self.shared.requests.receive() {
+            busy = true;
+            self.on_request(request, now);
+        }
+        let tick = self.coordinator.as_ref().and_then(Coordinator::next_wake);
+        if tick.is_some_and(|at| at <= now) {
+            busy = true;
+            self.coordinate(Event::Tick, now);
+        }
+        busy |= self.move_on(now);
+        if busy {
+            self.publish();
+        }
+        match (&self.phase, busy) {
+            (Phase::Over, _) => Step::Finished,
+            (_, true) => Step::Progress,
+            _ => Step::Blocked {
+                until: self.next_due(),
+            },
+        }
+    }
+
+    fn next_due(&self) -> Option<Timestamp> {
+        let pause = match self.phase {
+            Phase::Pausing { until } if self.deletions == 0 => Some(until),
+            _ => None,
+        };
+        let coordinator = self.coordinator.as_ref().and_then(Coordinator::next_wake);
+        pause.into_iter().chain(coordinator).min()
+    }
+
+    /// Transitions that follow from the state alone; true where there was one.
+    fn move_on(&mut self, now: Timestamp) -> bool {
+        match self.phase {
+            // IMPORTANT: a checkpoint that is being deleted must not be found by the restore.
+            Phase::Pausing { until } if until <= now && self.deletions == 0 => self.prepare(),
+            Phase::Loading { left: 0 } => self.deploy(now),
+            Phase::Running {
+                announced: false,
+                finishing,
+            } if self.all_tasks(|t| t.state != TaskState::Deploying) => {
+                self.phase = Phase::Running {
+                    announced: true,
+                    finishing,
+                };
+                self.record.enter(JobState::Running, now);
+                self.coordinate(Event::TasksRunning, now);
+                self.on_all_ended(now);
+            }
+            Phase::Running { finishing: true, .. } if self.tasks_are_gone() => {
+                self.phase = Phase::Stopping { next: Next::Finish };
+            }
+            Phase::Stopping { next } if self.tasks_are_gone() && self.is_settled() => self.stopped(next, now),
+            _ => return false,
+        }
+        true
+    }
+
+    /// All tasks are gone and no manifest is under way.
+    fn stopped(&mut self, next: Next, now: Timestamp) {
+        self.tasks.clear();
+        match next {
+            Next::Restart { at } => {
+                self.attempt += 1;
+                self.phase = Phase::Pausing { until: at };
+            }
+            Next::Fail => self.end(JobState::Failed, now),
+            Next::Cancel => self.end(JobState::Canceled, now),
+            Next::Suspend => self.end(JobState::Suspended, now),
+            Next::Finish => self.end(JobState::Finished, now),
+        }
+    }
+
+    fn end(&mut self, state: JobState, now: Timestamp) {
+        let end = match state {
+            JobState::Finished => Some(JobEnd::Finished),
+            JobState::Canceled => Some(JobEnd::Canceled),
+            JobState::Failed => Some(JobEnd::Failed),
+            _ => None,
+        };
+        if let (Some(end), Some(coordinator)) = (end, &mut self.coordinator) {
+            // NOTE: deletions wait for `JobHandle::release`: the host records the end first.
+            let _deletions = coordinator.on(Event::JobEnded(end), now);
+        }
+        self.phase = Phase::Over;
+        self.record.enter(state, now);
+        self.publish();
+    }
+
+    /// Every task has processed the end of its input: a last checkpoint, or without any the end.
+    fn on_all_ended(&mut self, now: Timestamp) {
+        let Phase::Running {
+            announced: true,
+            finishing: false,
+        } = self.phase
+        else {
+            return;
+        };
+        if !self.all_tasks(|task| task.ended) {
+            return;
+        }
+        if self.is_checkpointing() {
+            self.coordinate(Event::AllInputsEnded, now);
+        } else {
+            self.finish(true);
+        }
+    }
+
+    fn finish(&mut self, commit: bool) {
+        if let Phase::Running { finishing, .. } = &mut self.phase {
+            *finishing = true;
+            self.tell(&Command::Finish { commit });
+        }
+    }
+
+    fn tell(&self, command: &Command) {
+        for task in self.tasks.values().filter(|task| !task.is_gone()) {
+            task.commands.send(command.clone());
+        }
+    }
+
+    fn is_checkpointing(&self) -> bool {
+        let settings = self.spec.graph.settings.checkpointing.as_ref();
+        settings.is_some_and(|settings| settings.interval_ms > 0)
+    }
+
+    fn is_settled(&self) -> bool {
+        self.coordinator.as_ref().is_none_or(Coordinator::is_settled)
+    }
+
+    fn all_tasks(&self, what: impl Fn(&Deployed) -> bool) -> bool {
+        self.tasks.values().all(what)
+    }
+
+    fn tasks_are_gone(&self) -> bool {
+        self.all_tasks(Deployed::is_gone)
+    }
+
+    fn task_name(&self, subtask: SubtaskId) -> Option<String> {
+        let vertex = self.plan.vertices.get(subtask.vertex.0 as usize)?;
+        Some(format!(
+            "{} ({}/{})",
+            vertex.name,
+            subtask.index + 1,
+            vertex.parallelism
+        ))
+    }
+}

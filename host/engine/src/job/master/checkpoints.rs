@@ -1,0 +1,242 @@
+//! Carries out what the checkpoint coordinator asks for.
+//!
+//! Invariant: actions are carried out in their order; what blocks runs beside the master and is answered by
+//! an event.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use wasmill_checkpoint::coordinator::{Acknowledged, Action, Coordinator, Destination, Event};
+use wasmill_checkpoint::fence::{Fence, FenceError};
+use wasmill_checkpoint::manifest::{JobPart, Manifest, ManifestKind};
+use wasmill_checkpoint::restore::{StopNote, Target};
+use wasmill_checkpoint::retention;
+use wasmill_checkpoint::stats::{RestoredEntry, SavepointOutcome};
+use wasmill_model::graph::OperatorKind;
+use wasmill_model::id::CheckpointId;
+use wasmill_model::time::Timestamp;
+
+use super::prepare::{Preparation, PrepareError, Prepared};
+use super::{Done, Master, Next, Phase};
+use crate::error::TaskError;
+use crate::executor::PlantedBug;
+use crate::pause_points;
+use crate::plan::JobPlan;
+use crate::task::mailbox::Command;
+use crate::task::snapshot::Location;
+
+impl Master {
+    /// Starts the blocking part of an attempt.
+    pub(super) fn prepare(&mut self) {
+        self.phase = Phase::Preparing;
+        let targets = self.plan.parallelism().into_iter();
+        let preparation = Preparation {
+            spec: self.spec.clone(),
+            connectors: self.connectors.clone(),
+            fence: self.fence.clone(),
+            targets: targets
+                .map(|(uid, parallelism)| Target { uid, parallelism })
+                .collect(),
+            is_first: self.coordinator.is_none(),
+        };
+        let (done, attempt) = (self.done.clone(), self.attempt);
+        let work = move || {
+            let prepared = catch_unwind(AssertUnwindSafe(|| preparation.run()));
+            let prepared = prepared.unwrap_or_else(|_| {
+                let error = TaskError::host("restoring panicked: a fault of the host");
+                Err(PrepareError { error, retry: true })
+            });
+            done.send((attempt, Done::Prepared(prepared.map(Box::new))));
+        };
+        self.executor
+            .blocking(format!("prepare {}", self.spec.id), Box::new(work));
+    }
+
+    /// The checkpoint is found and sinks are recovered: state is read next.
+    pub(super) fn on_prepared(&mut self, prepared: Prepared, now: Timestamp) {
+        let Prepared {
+            fence,
+            from,
+            plan,
+            retained,
+            next_id,
+            complete,
+        } = prepared;
+        self.shared.set_fence(fence.clone());
+        self.fence = Some(fence);
+        self.restore = plan;
+        if let Some(from) = &from
+            && self.plan.max_parallelism != from.max_parallelism
+        {
+            // The job sets none: that of its first run stays.
+            match JobPlan::new(&self.spec.graph, from.max_parallelism, self.spec.slots) {
+                Ok(plan) => self.plan = Arc::new(plan),
+                Err(error) => return self.fail(TaskError::user(error.to_string()), now),
+            }
+        }
+        let subtasks = self.plan.subtasks().collect();
+        let settings = self.spec.graph.settings.checkpointing.clone().unwrap_or_default();
+        let coordinator = self
+            .coordinator
+            .get_or_insert_with(|| Coordinator::new(settings, subtasks, next_id, retained));
+        if let Some(from) = &from {
+            coordinator.on_restored(RestoredEntry {
+                id: from.checkpoint,
+                at: now,
+                is_savepoint: from.is_savepoint,
+                external_path: from.location.url(),
+            });
+        }
+        match from {
+            _ if complete => self.phase = Phase::Stopping { next: Next::Finish },
+            Some(from) => self.load(&from.location),
+            None => self.phase = Phase::Loading { left: 0 },
+        }
+    }
+
+    /// Gives the coordinator an event and carries out what it asks for.
+    pub(super) fn coordinate(&mut self, event: Event, now: Timestamp) {
+        let Some(coordinator) = &mut self.coordinator else {
+            return;
+        };
+        for action in coordinator.on(event, now) {
+            self.carry_out(action, now);
+        }
+    }
+
+    fn carry_out(&mut self, action: Action, now: Timestamp) {
+        match action {
+            Action::Trigger {
+                barrier,
+                destination,
+                drain,
+            } => {
+                if let Destination::Savepoint(trigger) = destination
+                    && let Some(location) = self.savepoints.get(&trigger)
+                {
+                    self.files.set_savepoint(barrier.checkpoint, location.clone());
+                }
+                self.tell(&Command::Trigger { barrier, drain });
+            }
+            Action::WriteManifest(done) => self.write_manifest(*done),
+            Action::NotifyComplete { checkpoint } => self.tell(&Command::Complete(checkpoint)),
+            Action::NotifyAborted { checkpoint } => self.tell(&Command::Abort(checkpoint)),
+            Action::DeleteCheckpoint { checkpoint } => self.delete_checkpoint(checkpoint),
+            Action::DeleteFiles {
+                checkpoint, names, ..
+            } => {
+                let Location { storage, directory } = self.files.location(checkpoint);
+                self.delete(format!("delete files {checkpoint}"), move || {
+                    if let Err(error) = retention::delete_files(&*storage, &directory, &names) {
+                        tracing::warn!(%checkpoint, %error, "files of a checkpoint could not be deleted");
+                    }
+                });
+            }
+            Action::TriggerDone { trigger, outcome } => {
+                self.savepoints.remove(&trigger);
+                if let SavepointOutcome::Failed(reason) = &outcome {
+                    tracing::warn!(job = %self.spec.id, reason, "a savepoint or checkpoint failed");
+                }
+                self.shared.set_outcome(trigger, outcome);
+            }
+            Action::FailJob { reason } => self.on_failure(TaskError::external(reason), now, None),
+            Action::JobMayFinish => self.finish(false),
+        }
+    }
+
+    fn write_manifest(&mut self, done: Acknowledged) {
+        let checkpoint = done.checkpoint;
+        if self.executor.planted() == PlantedBug::CommitBeforeManifest {
+            self.tell(&Command::Complete(checkpoint));
+        }
+        let Some(fence) = self.fence.clone() else { return };
+        let location = self.files.location(checkpoint);
+        let part = self.job_part(&fence);
+        let (answers, attempt) = (self.done.clone(), self.attempt);
+        let work = move || {
+            let written = catch_unwind(AssertUnwindSafe(|| write(&fence, &location, &part, done)));
+            let failed = |reason| Event::ManifestFailed { checkpoint, reason };
+            let (event, fenced) = match written {
+                Ok(Ok(())) => {
+                    let location = location.url();
+                    (Event::ManifestWritten { checkpoint, location }, None)
+                }
+                Ok(Err(error)) => {
+                    let is_fenced = matches!(error, FenceError::Fenced { .. });
+                    (failed(error.to_string()), Some(error).filter(|_| is_fenced))
+                }
+                Err(_) => (failed("it panicked: a fault of the host".to_owned()), None),
+            };
+            answers.send((attempt, Done::Manifest { event, fenced }));
+        };
+        self.executor
+            .blocking(format!("manifest {checkpoint}"), Box::new(work));
+    }
+
+    fn job_part(&self, fence: &Fence) -> JobPart {
+        let functions = self.spec.graph.operators.iter().filter_map(|o| match &o.kind {
+            OperatorKind::Function { plugin, .. } => Some((o.uid.clone(), plugin.clone())),
+            _ => None,
+        });
+        JobPart {
+            job_id: self.spec.id,
+            job_name: self.spec.graph.name.clone(),
+            epoch: fence.epoch(),
+            max_parallelism: self.plan.max_parallelism,
+            parallelism: self.plan.parallelism(),
+            plugins: functions.collect(),
+        }
+    }
+
+    fn delete_checkpoint(&mut self, checkpoint: CheckpointId) {
+        let Some(fence) = self.fence.clone() else { return };
+        let (storage, job) = (self.spec.storage.clone(), self.spec.id);
+        self.delete(format!("delete {checkpoint}"), move || {
+            if let Err(error) = retention::delete_checkpoint(&*storage, job, checkpoint, fence.epoch()) {
+                tracing::warn!(%job, %checkpoint, %error, "a checkpoint could not be deleted");
+            }
+        });
+    }
+
+    /// Deletes beside the master, which restores nothing before it is done.
+    fn delete(&mut self, name: String, work: impl FnOnce() + Send + 'static) {
+        self.deletions += 1;
+        let (done, attempt) = (self.done.clone(), self.attempt);
+        let work = move || {
+            if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                tracing::error!("deleting files of a checkpoint panicked: a fault of the host");
+            }
+            done.send((attempt, Done::Deleted));
+        };
+        self.executor.blocking(name, Box::new(work));
+    }
+}
+
+/// Completes a checkpoint. Once the manifest is there it counts; the note of a stop is written before
+/// anything is committed, and its failure is one of the savepoint.
+fn write(fence: &Fence, location: &Location, part: &JobPart, done: Acknowledged) -> Result<(), FenceError> {
+    let (kind, checkpoint, destination) = (done.kind, done.checkpoint, done.destination);
+    let manifest = Manifest::new(part, done);
+    pause_points::hit("before-manifest");
+    fence.write_manifest(&*location.storage, &location.directory, &manifest)?;
+    pause_points::hit("manifest-written");
+    match (kind, destination) {
+        (ManifestKind::StopWithSavepoint, _) => {
+            let note = StopNote {
+                checkpoint,
+                storage: location.storage.url(),
+                directory: location.directory.clone(),
+            };
+            fence.note_stop(&note)
+        }
+        (_, Destination::Job) => {
+            // The checkpoint is complete: a note that fails is written again with the next one. Taking
+            // the manifest back instead could leave a note that says more than there is.
+            if let Err(error) = fence.note_completed() {
+                tracing::warn!(%checkpoint, %error, "the note that a checkpoint has completed was not written");
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,104 @@
+//! Makes what a job's graph names: its plan, its sources and sinks.
+//!
+//! Invariant: whatever can be refused without running the job is refused here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use wasmill_model::graph::{LogicalOperator, OperatorKind};
+use wasmill_model::id::OperatorUid;
+use wasmill_model::key::MaxParallelism;
+
+use super::JobError;
+use crate::job::JobSpec;
+use crate::plan::{JobPlan, Promises};
+use crate::sink::Sink;
+use crate::source::Source;
+
+/// The connectors of a job by operator.
+#[derive(Default)]
+pub(super) struct Connectors {
+    pub(super) sources: BTreeMap<OperatorUid, Arc<dyn Source>>,
+    pub(super) sinks: BTreeMap<OperatorUid, Arc<dyn Sink>>,
+}
+
+impl Connectors {
+    /// What they promise (E1).
+    pub(super) fn promises(&self) -> Promises {
+        let replayable = self
+            .sources
+            .iter()
+            .map(|(uid, s)| (uid.clone(), s.is_replayable()));
+        let sinks = self.sinks.iter().map(|(uid, s)| (uid.clone(), s.guarantee()));
+        Promises {
+            replayable: replayable.collect(),
+            sinks: sinks.collect(),
+        }
+    }
+}
+
+/// Plans the job and checks its settings.
+pub(super) fn plan(spec: &JobSpec) -> Result<JobPlan, JobError> {
+    let settings = &spec.graph.settings;
+    if settings.state_backend != "memory" {
+        return Err(JobError::Setting {
+            setting: "state-backend",
+            message: format!("`{}` is not known here: set `memory`", settings.state_backend),
+        });
+    }
+    Ok(JobPlan::new(&spec.graph, MaxParallelism::DEFAULT, spec.slots)?)
+}
+
+/// Makes all sources and sinks, and checks that everything else is known.
+pub(super) fn connect(spec: &JobSpec) -> Result<Connectors, JobError> {
+    let mut connectors = Connectors::default();
+    for operator in &spec.graph.operators {
+        add(&mut connectors, spec, operator).map_err(|message| JobError::Operator {
+            operator: operator.uid.clone(),
+            message,
+        })?;
+    }
+    Ok(connectors)
+}
+
+fn add(connectors: &mut Connectors, spec: &JobSpec, operator: &LogicalOperator) -> Result<(), String> {
+    let registry = &spec.registry;
+    match &operator.kind {
+        OperatorKind::Source {
+            connector,
+            config,
+            format,
+        } => {
+            let make = registry
+                .sources
+                .get(connector)
+                .ok_or_else(|| unknown("source", connector, registry.sources.keys()))?;
+            connectors
+                .sources
+                .insert(operator.uid.clone(), make(config, *format)?);
+        }
+        OperatorKind::Sink {
+            connector,
+            config,
+            format,
+        } => {
+            let make = registry
+                .sinks
+                .get(connector)
+                .ok_or_else(|| unknown("sink", connector, registry.sinks.keys()))?;
+            connectors
+                .sinks
+                .insert(operator.uid.clone(), make(config, *format)?);
+        }
+        OperatorKind::Function { .. } if registry.functions.is_none() => {
+            return Err("this host runs no components".to_owned());
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a String>) -> String {
+    let known: Vec<_> = known.map(String::as_str).collect();
+    format!("there is no {what} `{name}`; there are: {}", known.join(", "))
+}

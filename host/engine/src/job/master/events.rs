@@ -1,0 +1,171 @@
+//! What reaches the master: results of blocking work, reports of tasks, requests of people.
+//!
+//! Invariant: what an older attempt still sends changes nothing but the files that it leaves.
+
+use wasmill_checkpoint::coordinator::{Event, SavepointKind};
+use wasmill_checkpoint::stats::SavepointOutcome;
+use wasmill_model::id::SubtaskId;
+use wasmill_model::time::Timestamp;
+
+use super::prepare::PrepareError;
+use super::shared::Request;
+use super::{Done, Master, Next, Phase};
+use crate::job::SavepointTrigger;
+use crate::job::status::{JobState, TaskState};
+use crate::task::mailbox::{TaskEvent, TaskReport};
+
+impl Master {
+    pub(super) fn on_done(&mut self, attempt: u32, done: Done, now: Timestamp) {
+        match done {
+            // Of whichever attempt: the coordinator knows its checkpoints by number.
+            Done::Manifest { event, fenced } => {
+                if let Some(error) = fenced {
+                    self.on_fenced(&error, now);
+                }
+                self.coordinate(event, now);
+            }
+            Done::Deleted => self.deletions = self.deletions.saturating_sub(1),
+            _ if attempt != self.attempt => {}
+            Done::Prepared(prepared) => {
+                if !matches!(self.phase, Phase::Preparing) {
+                    return;
+                }
+                match prepared {
+                    Ok(prepared) => self.on_prepared(*prepared, now),
+                    Err(PrepareError { error, retry: true }) => self.on_failure(error, now, None),
+                    Err(PrepareError { error, .. }) => self.fail(error, now),
+                }
+            }
+            Done::Loaded(loaded) => {
+                let Phase::Loading { left } = &mut self.phase else {
+                    return;
+                };
+                *left -= 1;
+                match loaded.state {
+                    Ok(state) => {
+                        self.loaded.insert((loaded.subtask, loaded.place), state);
+                    }
+                    Err(error) => self.on_failure(error, now, Some(loaded.subtask)),
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_report(&mut self, subtask: SubtaskId, event: TaskEvent, now: Timestamp) {
+        let set = |master: &mut Self, state| {
+            if let Some(task) = master.tasks.get_mut(&subtask) {
+                task.enter(state, now);
+            }
+        };
+        match event {
+            TaskEvent::Running => {
+                if self
+                    .tasks
+                    .get(&subtask)
+                    .is_some_and(|t| t.state == TaskState::Deploying)
+                {
+                    set(self, TaskState::Running);
+                }
+            }
+            TaskEvent::Ended => {
+                if let Some(task) = self.tasks.get_mut(&subtask) {
+                    task.ended = true;
+                }
+                self.on_all_ended(now);
+            }
+            TaskEvent::Acknowledged {
+                checkpoint,
+                state,
+                size,
+            } => {
+                self.coordinate(
+                    Event::Ack {
+                        checkpoint,
+                        subtask,
+                        state,
+                        size,
+                    },
+                    now,
+                );
+            }
+            TaskEvent::Declined { checkpoint, reason } => {
+                self.coordinate(
+                    Event::Decline {
+                        checkpoint,
+                        subtask,
+                        reason,
+                    },
+                    now,
+                );
+            }
+            TaskEvent::Gone => {
+                let finished = matches!(self.phase, Phase::Running { finishing: true, .. });
+                set(
+                    self,
+                    if finished {
+                        TaskState::Finished
+                    } else {
+                        TaskState::Canceled
+                    },
+                );
+            }
+            TaskEvent::Failed(error) => {
+                set(self, TaskState::Failed);
+                self.on_failure(error, now, Some(subtask));
+            }
+        }
+    }
+
+    /// Files of an attempt that is gone are still to be deleted.
+    pub(super) fn on_late_report(&mut self, report: TaskReport, now: Timestamp) {
+        let TaskReport { subtask, event, .. } = report;
+        if let TaskEvent::Acknowledged {
+            checkpoint,
+            state,
+            size,
+        } = event
+        {
+            self.coordinate(
+                Event::Ack {
+                    checkpoint,
+                    subtask,
+                    state,
+                    size,
+                },
+                now,
+            );
+        }
+    }
+
+    pub(super) fn on_request(&mut self, request: Request, now: Timestamp) {
+        match request {
+            Request::Cancel => {
+                self.stop_for(Next::Cancel, JobState::Cancelling, "the job was cancelled", now)
+            }
+            Request::Suspend => self.stop_for(Next::Suspend, JobState::Running, "the host goes down", now),
+            Request::Savepoint {
+                trigger,
+                location,
+                stop,
+            } => {
+                let kind = match stop {
+                    None => SavepointKind::Savepoint,
+                    Some(stop) => SavepointKind::Stop { drain: stop.drain },
+                };
+                self.savepoints.insert(trigger, location);
+                self.wish(trigger, Event::TriggerSavepoint { trigger, kind }, now);
+            }
+            Request::Checkpoint { trigger } => self.wish(trigger, Event::TriggerCheckpoint { trigger }, now),
+        }
+    }
+
+    pub(super) fn wish(&mut self, trigger: SavepointTrigger, event: Event, now: Timestamp) {
+        if self.coordinator.is_some() {
+            self.coordinate(event, now);
+        } else {
+            let reason = "the job is not running yet: try again when it is".to_owned();
+            self.savepoints.remove(&trigger);
+            self.shared.set_outcome(trigger, SavepointOutcome::Failed(reason));
+        }
+    }
+}

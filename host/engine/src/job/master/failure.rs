@@ -1,0 +1,115 @@
+//! How an attempt ends before its time: failures, cancellation, suspension (C9).
+//!
+//! Invariant: one failure ends one attempt, however many tasks fail with it, and the restart strategy is
+//! asked once.
+
+use wasmill_checkpoint::coordinator::Event;
+use wasmill_checkpoint::fence::FenceError;
+use wasmill_model::id::SubtaskId;
+use wasmill_model::time::Timestamp;
+
+use super::{Master, Next, Phase};
+use crate::error::{Fault, TaskError};
+use crate::job::status::{JobState, TaskState};
+use crate::restart::Restart;
+use crate::task::mailbox::Command;
+
+impl Master {
+    /// The user or the host ends the job, whatever it is doing.
+    pub(super) fn stop_for(&mut self, next: Next, state: JobState, reason: &str, now: Timestamp) {
+        let is_ending = match self.phase {
+            Phase::Over => true,
+            // A cancellation goes on, and a job that has failed for good is not cancelled any more.
+            Phase::Stopping { next } => !matches!(next, Next::Restart { .. }),
+            _ => false,
+        };
+        if is_ending {
+            return;
+        }
+        if state == JobState::Cancelling {
+            self.record.enter(state, now);
+        }
+        self.stop_tasks(next, reason, now);
+    }
+
+    pub(super) fn stop_tasks(&mut self, next: Next, reason: &str, now: Timestamp) {
+        self.cancel_tasks();
+        for task in self.tasks.values_mut().filter(|t| !t.is_gone()) {
+            task.enter(TaskState::Canceling, now);
+        }
+        self.loaded.clear();
+        self.phase = Phase::Stopping { next };
+        self.coordinate(
+            Event::TasksStopped {
+                reason: reason.to_owned(),
+            },
+            now,
+        );
+    }
+
+    pub(super) fn cancel_tasks(&self) {
+        self.tell(&Command::Cancel);
+    }
+
+    /// Something failed: the restart strategy has the word.
+    pub(super) fn on_failure(&mut self, error: TaskError, now: Timestamp, subtask: Option<SubtaskId>) {
+        if matches!(
+            self.phase,
+            Phase::Stopping { .. } | Phase::Pausing { .. } | Phase::Over
+        ) {
+            return;
+        }
+        let task = subtask.and_then(|subtask| self.task_name(subtask));
+        let message = error.to_string();
+        tracing::warn!(job = %self.spec.id, task = task.as_deref(), error = message, "a task failed");
+        let random = (self.executor.random() >> 11) as f64 / (1u64 << 53) as f64;
+        let next = match self.decider.on_failure(now, random) {
+            Restart::After { delay_ms } => {
+                self.record.exception(kind_of(&error), &message, now, task);
+                self.record.enter(JobState::Restarting, now);
+                Next::Restart {
+                    at: now.saturating_add_unsigned(delay_ms),
+                }
+            }
+            Restart::Fail { reason } => {
+                // One error that says all: what happened, and why the job does not go on.
+                let last = format!("{message}\nthe job is not restarted: {reason}");
+                self.record.exception(kind_of(&error), &last, now, task);
+                self.record.enter(JobState::Failing, now);
+                Next::Fail
+            }
+        };
+        self.stop_tasks(next, &message, now);
+    }
+
+    /// Fails the job whatever the restart strategy says.
+    pub(super) fn fail(&mut self, error: TaskError, now: Timestamp) {
+        let message = error.to_string();
+        tracing::warn!(job = %self.spec.id, error = message, "the job cannot go on");
+        self.record.exception(kind_of(&error), &message, now, None);
+        self.record.enter(JobState::Failing, now);
+        self.stop_tasks(Next::Fail, &message, now);
+    }
+
+    /// Another host has taken the job over: whatever failures its settings bear, it ends here.
+    pub(super) fn on_fenced(&mut self, error: &FenceError, now: Timestamp) {
+        let goes_on = match self.phase {
+            Phase::Over => false,
+            Phase::Stopping { next } => matches!(next, Next::Restart { .. }),
+            _ => true,
+        };
+        if goes_on {
+            self.fail(TaskError::external(error.to_string()), now);
+        }
+    }
+}
+
+/// The name of an exception in the API.
+fn kind_of(error: &TaskError) -> &'static str {
+    match error.fault {
+        Fault::Host => "HostFailure",
+        Fault::User => "JobFailure",
+        Fault::Plugin => "PluginFailure",
+        Fault::External => "ExternalFailure",
+    }
+}

@@ -1,0 +1,526 @@
+//! Planning by examples of each rule, and by random graphs.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use serde_json::Value;
+use wasmill_model::function::{Format, FunctionDescription, FunctionKind, SideOutput};
+use wasmill_model::graph::{
+    CheckpointSettings, InputRef, JobSettings, KeySelector, OperatorKind, RollingAggregation,
+};
+
+use super::*;
+use crate::sink::SinkGuarantee;
+
+fn operator(uid: &str, kind: OperatorKind, inputs: &[&str]) -> LogicalOperator {
+    let inputs = inputs.iter().map(|input| match input.split_once('.') {
+        Some((uid, side)) => InputRef {
+            uid: OperatorUid::new(uid),
+            side: Some(side.to_owned()),
+        },
+        None => InputRef {
+            uid: OperatorUid::new(*input),
+            side: None,
+        },
+    });
+    LogicalOperator {
+        uid: OperatorUid::new(uid),
+        uid_given: true,
+        name: uid.to_owned(),
+        kind,
+        inputs: inputs.collect(),
+        parallelism: None,
+        chaining: true,
+        slot_sharing_group: "default".to_owned(),
+    }
+}
+
+fn source(uid: &str) -> LogicalOperator {
+    let kind = OperatorKind::Source {
+        connector: "x".to_owned(),
+        config: Value::Null,
+        format: Format::Json,
+    };
+    operator(uid, kind, &[])
+}
+
+fn sink(uid: &str, inputs: &[&str]) -> LogicalOperator {
+    let kind = OperatorKind::Sink {
+        connector: "x".to_owned(),
+        config: Value::Null,
+        format: Format::Raw,
+    };
+    operator(uid, kind, inputs)
+}
+
+fn function(uid: &str, kind: FunctionKind, inputs: &[&str]) -> LogicalOperator {
+    let description = FunctionDescription {
+        name: uid.to_owned(),
+        kind,
+        input: Format::Raw,
+        output: Format::Raw,
+        state: Vec::new(),
+        operator_state: Vec::new(),
+        raw_state: false,
+        side_outputs: vec![
+            SideOutput {
+                name: "late".to_owned(),
+                format: Format::Raw,
+            },
+            SideOutput {
+                name: "bad".to_owned(),
+                format: Format::Raw,
+            },
+        ],
+        grants: Vec::new(),
+    };
+    let kind = OperatorKind::Function {
+        plugin: "sha256:0".to_owned(),
+        description,
+        config: Value::Null,
+    };
+    operator(uid, kind, inputs)
+}
+
+fn map(uid: &str, inputs: &[&str]) -> LogicalOperator {
+    function(uid, FunctionKind::Map, inputs)
+}
+
+fn key_by(uid: &str, inputs: &[&str]) -> LogicalOperator {
+    operator(
+        uid,
+        OperatorKind::KeyBy {
+            selector: KeySelector::Value,
+            format: Format::Json,
+        },
+        inputs,
+    )
+}
+
+fn count(uid: &str, inputs: &[&str]) -> LogicalOperator {
+    operator(
+        uid,
+        OperatorKind::Rolling {
+            aggregation: RollingAggregation::Count,
+        },
+        inputs,
+    )
+}
+
+fn partition(uid: &str, partitioner: Partitioner, inputs: &[&str]) -> LogicalOperator {
+    operator(uid, OperatorKind::Partition { partitioner }, inputs)
+}
+
+fn graph(parallelism: u32, operators: Vec<LogicalOperator>) -> LogicalGraph {
+    let settings = JobSettings {
+        parallelism,
+        ..JobSettings::default()
+    };
+    let mut graph = LogicalGraph {
+        name: "job".to_owned(),
+        operators,
+        max_parallelism: None,
+        settings,
+    };
+    graph.validate().unwrap();
+    graph
+}
+
+fn plan(graph: &LogicalGraph) -> JobPlan {
+    JobPlan::new(graph, MaxParallelism(128), 1_000).unwrap()
+}
+
+fn with(mut operator: LogicalOperator, change: impl FnOnce(&mut LogicalOperator)) -> LogicalOperator {
+    change(&mut operator);
+    operator
+}
+
+fn names(plan: &JobPlan) -> Vec<&str> {
+    plan.vertices.iter().map(|v| v.name.as_str()).collect()
+}
+
+/// Each edge as `from -partitioner-> to`, by vertex index.
+fn edges(plan: &JobPlan) -> Vec<(u32, Partitioner, u32)> {
+    plan.edges
+        .iter()
+        .map(|e| (e.from.0, e.partitioner, e.to.0))
+        .collect()
+}
+
+#[test]
+fn operators_chain_from_source_to_sink_where_nothing_redistributes() {
+    let plan = plan(&graph(2, vec![source("a"), map("b", &["a"]), sink("c", &["b"])]));
+    assert_eq!(names(&plan), ["Source: a -> b -> Sink: c"]);
+    assert_eq!(edges(&plan), []);
+    let chained = |operator| {
+        [Wire {
+            port: 0,
+            to: WireTarget::Chained { operator, port: 0 },
+        }]
+    };
+    let operators = &plan.vertices[0].operators;
+    assert_eq!(operators[0].wires, chained(1));
+    assert_eq!(operators[1].wires, chained(2));
+    assert_eq!(operators[2].wires, []);
+    assert_eq!(plan.slots, 2);
+}
+
+#[test]
+fn a_key_is_computed_at_the_end_of_the_chain_and_the_edge_is_by_hash() {
+    let plan = plan(&graph(
+        2,
+        vec![
+            source("a"),
+            map("b", &["a"]),
+            key_by("k", &["b"]),
+            count("c", &["k"]),
+        ],
+    ));
+    assert_eq!(names(&plan), ["Source: a -> b -> k", "c"]);
+    assert_eq!(edges(&plan), [(0, Partitioner::Hash, 1)]);
+    assert_eq!(
+        plan.vertices[0].operators[2].wires,
+        [Wire {
+            port: 0,
+            to: WireTarget::Edge(0)
+        }]
+    );
+    assert_eq!((plan.edges[0].from_operator, plan.edges[0].from_port), (2, 0));
+}
+
+#[test]
+fn a_key_selector_function_stands_for_its_key_by() {
+    let by_function = operator(
+        "k",
+        OperatorKind::KeyBy {
+            selector: KeySelector::Function,
+            format: Format::Json,
+        },
+        &["s"],
+    );
+    let selector = function("s", FunctionKind::KeySelector, &["a"]);
+    let plan = plan(&graph(
+        2,
+        vec![source("a"), selector, by_function, count("c", &["k"])],
+    ));
+    assert_eq!(names(&plan), ["Source: a -> s", "c"]);
+    assert_eq!(edges(&plan), [(0, Partitioner::Hash, 1)]);
+}
+
+#[test]
+fn a_key_by_runs_at_the_parallelism_of_what_feeds_it() {
+    let source = with(source("a"), |o| o.parallelism = Some(3));
+    let key = with(key_by("k", &["a"]), |o| o.parallelism = Some(7));
+    let plan = plan(&graph(5, vec![source, key, count("c", &["k"])]));
+    assert_eq!(
+        plan.vertices.iter().map(|v| v.parallelism).collect::<Vec<_>>(),
+        [3, 5]
+    );
+}
+
+#[test]
+fn two_consumers_of_one_key_by_share_its_computation() {
+    let plan = plan(&graph(
+        1,
+        vec![
+            source("a"),
+            key_by("k", &["a"]),
+            count("c", &["k"]),
+            count("d", &["k"]),
+        ],
+    ));
+    assert_eq!(names(&plan), ["Source: a -> k", "c", "d"]);
+    assert_eq!(
+        edges(&plan),
+        [(0, Partitioner::Hash, 1), (0, Partitioner::Hash, 2)]
+    );
+    assert_eq!(plan.vertices[0].operators[1].wires.len(), 2);
+}
+
+#[test]
+fn another_parallelism_breaks_the_chain_and_rebalances() {
+    let wide = with(map("b", &["a"]), |o| o.parallelism = Some(4));
+    let plan = plan(&graph(2, vec![source("a"), wide, sink("c", &["b"])]));
+    assert_eq!(names(&plan), ["Source: a", "b", "Sink: c"]);
+    assert_eq!(
+        edges(&plan),
+        [(0, Partitioner::Rebalance, 1), (1, Partitioner::Rebalance, 2)]
+    );
+    assert_eq!(plan.slots, 4);
+    assert_eq!(plan.targets(&plan.edges[0], 1), 0..4);
+}
+
+#[test]
+fn disabled_chaining_keeps_records_in_their_subtask() {
+    let alone = with(map("b", &["a"]), |o| o.chaining = false);
+    let plan = plan(&graph(2, vec![source("a"), alone]));
+    assert_eq!(edges(&plan), [(0, Partitioner::Forward, 1)]);
+    assert_eq!(plan.targets(&plan.edges[0], 1), 1..2);
+}
+
+#[test]
+fn a_partition_is_the_edge_and_no_vertex() {
+    for partitioner in [Partitioner::Rebalance, Partitioner::Broadcast] {
+        let plan = plan(&graph(
+            1,
+            vec![source("a"), partition("p", partitioner, &["a"]), map("b", &["p"])],
+        ));
+        assert_eq!(names(&plan), ["Source: a", "b"]);
+        assert_eq!(edges(&plan), [(0, partitioner, 1)]);
+    }
+}
+
+#[test]
+fn forward_chains_and_is_refused_between_different_parallelisms() {
+    let forward = || {
+        vec![
+            source("a"),
+            partition("p", Partitioner::Forward, &["a"]),
+            map("b", &["p"]),
+        ]
+    };
+    assert_eq!(names(&plan(&graph(2, forward()))), ["Source: a -> b"]);
+    let mut uneven = forward();
+    uneven[2].parallelism = Some(3);
+    let error = JobPlan::new(&graph(2, uneven), MaxParallelism(128), 99).unwrap_err();
+    assert!(error.to_string().contains("(2 and 3)"), "{error}");
+}
+
+#[test]
+fn a_union_is_several_edges_to_one_port() {
+    let union = operator("u", OperatorKind::Union, &["a", "b"]);
+    let plan = plan(&graph(2, vec![source("a"), source("b"), union, map("c", &["u"])]));
+    assert_eq!(names(&plan), ["Source: a", "Source: b", "c"]);
+    assert_eq!(
+        edges(&plan),
+        [(0, Partitioner::Forward, 2), (1, Partitioner::Forward, 2)]
+    );
+    assert!(plan.edges.iter().all(|edge| edge.to_port == 0));
+    assert_eq!(plan.inputs(VertexId(2)).count(), 2);
+}
+
+#[test]
+fn a_union_before_a_key_by_computes_the_key_in_each_branch() {
+    let union = operator("u", OperatorKind::Union, &["a", "b"]);
+    let graph = graph(
+        2,
+        vec![
+            source("a"),
+            source("b"),
+            union,
+            key_by("k", &["u"]),
+            count("c", &["k"]),
+        ],
+    );
+    let plan = plan(&graph);
+    assert_eq!(names(&plan), ["Source: a -> k", "Source: b -> k", "c"]);
+    assert_eq!(
+        edges(&plan),
+        [(0, Partitioner::Hash, 2), (1, Partitioner::Hash, 2)]
+    );
+}
+
+#[test]
+fn a_stream_united_with_itself_arrives_twice() {
+    let union = operator("u", OperatorKind::Union, &["a", "a"]);
+    let plan = plan(&graph(1, vec![source("a"), union, map("c", &["u"])]));
+    assert_eq!(
+        edges(&plan),
+        [(0, Partitioner::Forward, 1), (0, Partitioner::Forward, 1)]
+    );
+}
+
+#[test]
+fn side_outputs_have_ports_of_their_own_and_chain_too() {
+    let operators = vec![
+        source("a"),
+        map("b", &["a"]),
+        sink("m", &["b"]),
+        sink("s", &["b.bad"]),
+    ];
+    let plan = plan(&graph(1, operators));
+    assert_eq!(names(&plan), ["Source: a -> b -> Sink: m -> Sink: s"]);
+    let wires = &plan.vertices[0].operators[1].wires;
+    let ports: Vec<_> = wires.iter().map(|w| (w.port, w.to)).collect();
+    let chained = |operator| WireTarget::Chained { operator, port: 0 };
+    assert_eq!(ports, [(0, chained(2)), (2, chained(3))]);
+}
+
+#[test]
+fn slots_are_the_highest_parallelism_of_each_group_summed() {
+    let group = |o: &mut LogicalOperator| o.slot_sharing_group = "heavy".to_owned();
+    let heavy = with(map("b", &["a"]), group);
+    let wide = with(with(map("c", &["b"]), group), |o| o.parallelism = Some(5));
+    let graph = graph(2, vec![source("a"), heavy, wide]);
+    assert_eq!(plan(&graph).slots, 7);
+    assert_eq!(
+        names(&plan(&graph)),
+        ["Source: a", "b", "c"],
+        "a group of its own breaks the chain"
+    );
+    let error = JobPlan::new(&graph, MaxParallelism(128), 6)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("needs 7 slots (group `default`: 2, group `heavy`: 5) and 6 are free"),
+        "{error}"
+    );
+    assert!(error.contains("raise the host's slots"), "{error}");
+}
+
+#[test]
+fn parallelism_beyond_the_key_groups_or_of_zero_is_refused() {
+    let wide = with(map("b", &["a"]), |o| o.parallelism = Some(129));
+    let error = JobPlan::new(&graph(1, vec![source("a"), wide]), MaxParallelism(128), 999).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("operator `b`: its parallelism 129 exceeds the max parallelism 128")
+    );
+    let error = JobPlan::new(&graph(0, vec![source("a")]), MaxParallelism(128), 999).unwrap_err();
+    assert!(error.to_string().contains("must be at least 1"), "{error}");
+}
+
+#[test]
+fn vertex_keys_depend_on_the_uids_alone() {
+    let key = |name: &str| {
+        let named = with(map("b", &["a"]), |o| o.name = name.to_owned());
+        plan(&graph(1, vec![source("a"), named])).vertices[0].key.clone()
+    };
+    assert_eq!(key("x"), key("y"));
+    assert_eq!(key("x").len(), 32);
+    assert!(key("x").bytes().all(|b| b.is_ascii_hexdigit()));
+    assert_ne!(
+        plan(&graph(1, vec![source("ab")])).vertices[0].key,
+        plan(&graph(1, vec![source("a")])).vertices[0].key
+    );
+}
+
+#[test]
+fn derived_uids_differ_by_what_feeds_them_and_by_number() {
+    let inputs = [OperatorUid::new("a"), OperatorUid::new("b")];
+    let uids: BTreeSet<_> = [
+        derive_uid("map", &inputs, 0),
+        derive_uid("map", &inputs, 1),
+        derive_uid("map", &inputs[..1], 0),
+        derive_uid("filter", &inputs, 0),
+        derive_uid("map", &[OperatorUid::new("ab")], 0),
+    ]
+    .into();
+    assert_eq!(uids.len(), 5);
+    assert_eq!(derive_uid("map", &inputs, 0), derive_uid("map", &inputs, 0));
+}
+
+#[test]
+fn each_sink_is_told_its_guarantee_and_what_decides_it() {
+    let mut graph = graph(
+        1,
+        vec![
+            source("a"),
+            source("b"),
+            sink("x", &["a"]),
+            sink("y", &["b"]),
+            sink("z", &["a"]),
+        ],
+    );
+    let promises = Promises {
+        replayable: [(OperatorUid::new("a"), true), (OperatorUid::new("b"), false)].into(),
+        sinks: [
+            (OperatorUid::new("x"), SinkGuarantee::TwoPhaseCommit),
+            (OperatorUid::new("y"), SinkGuarantee::TwoPhaseCommit),
+            (OperatorUid::new("z"), SinkGuarantee::AtLeastOnce),
+        ]
+        .into(),
+    };
+    let given = |graph: &LogicalGraph| {
+        guarantees(graph, &promises)
+            .into_iter()
+            .map(|g| g.guarantee)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(given(&graph), ["at-most-once"; 3]);
+    graph.settings.checkpointing = Some(CheckpointSettings {
+        interval_ms: 100,
+        ..CheckpointSettings::default()
+    });
+    assert_eq!(given(&graph), ["exactly-once", "at-most-once", "at-least-once"]);
+    assert!(guarantees(&graph, &promises)[1].reason.contains("source `b`"));
+}
+
+/// A random acyclic graph: each operator reads from earlier ones.
+fn any_graph() -> impl Strategy<Value = LogicalGraph> {
+    let one = (
+        0u8..6,
+        prop::collection::vec(any::<prop::sample::Index>(), 1..3),
+        1u32..4,
+        any::<bool>(),
+    );
+    prop::collection::vec(one, 1..15).prop_map(|parts| {
+        let mut operators = vec![source("o0"), source("o1")];
+        for (kind, inputs, parallelism, chaining) in parts {
+            let uid = format!("o{}", operators.len());
+            let from: Vec<String> = inputs.iter().map(|i| i.get(&operators).uid.0.clone()).collect();
+            let from: Vec<&str> = from.iter().map(String::as_str).collect();
+            let mut operator = match kind {
+                0 => key_by(&uid, &from),
+                1 => partition(&uid, Partitioner::Rebalance, &from),
+                2 => operator(&uid, OperatorKind::Union, &from),
+                3 => partition(&uid, Partitioner::Broadcast, &from),
+                _ => map(&uid, &from),
+            };
+            operator.parallelism = Some(parallelism);
+            operator.chaining = chaining;
+            operators.push(operator);
+        }
+        graph(2, operators)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_plan_is_wired_forward_and_chains_only_equals(graph in any_graph()) {
+        let plan = plan(&graph);
+        prop_assert_eq!(&plan, &JobPlan::new(&graph, MaxParallelism(128), 1_000).unwrap(), "planning is pure");
+        let keys: BTreeSet<_> = plan.vertices.iter().map(|v| &v.key).collect();
+        prop_assert_eq!(keys.len(), plan.vertices.len(), "vertex keys are distinct");
+        let mut reached = vec![0; plan.edges.len()];
+        for vertex in &plan.vertices {
+            let mut fed = vec![0; vertex.operators.len()];
+            for (position, chained) in vertex.operators.iter().enumerate() {
+                for wire in &chained.wires {
+                    match wire.to {
+                        WireTarget::Chained { operator, .. } => {
+                            prop_assert!(operator > position, "records go forward in a chain");
+                            fed[operator] += 1;
+                        }
+                        WireTarget::Edge(edge) => {
+                            prop_assert_eq!(plan.edges[edge].from, vertex.id);
+                            prop_assert_eq!(plan.edges[edge].from_operator, position);
+                            reached[edge] += 1;
+                        }
+                    }
+                }
+            }
+            prop_assert!(fed[1..].iter().all(|n| *n == 1), "a chained operator has one input");
+            let source = matches!(vertex.operators[0].operator.kind, OperatorKind::Source { .. });
+            prop_assert_eq!(plan.inputs(vertex.id).count() == 0, source, "only sources have no input");
+        }
+        prop_assert!(reached.iter().all(|n| *n == 1), "an edge has one origin");
+        for edge in &plan.edges {
+            prop_assert!(edge.from < edge.to, "edges go forward");
+            let (from, to) = (&plan.vertices[edge.from.0 as usize], &plan.vertices[edge.to.0 as usize]);
+            if edge.partitioner == Partitioner::Forward {
+                prop_assert_eq!(from.parallelism, to.parallelism);
+            }
+        }
+        let running = graph.operators.iter().filter(|o| {
+            !matches!(o.kind, OperatorKind::KeyBy { .. } | OperatorKind::Partition { .. } | OperatorKind::Union)
+        });
+        for operator in running {
+            let times = plan.vertices.iter().flat_map(|v| &v.operators).filter(|c| c.operator.uid == operator.uid).count();
+            prop_assert_eq!(times, 1, "each operator runs once");
+        }
+    }
+}

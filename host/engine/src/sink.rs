@@ -1,0 +1,78 @@
+//! The seam to where results go: write, pre-commit at the barrier, commit on completion.
+
+use wasmill_checkpoint::handle::Committable;
+use wasmill_model::batch::Batch;
+use wasmill_model::id::CheckpointId;
+
+use crate::error::TaskError;
+use crate::operator::RuntimeContext;
+
+/// What a sink does about records that a restored job writes again (E1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SinkGuarantee {
+    /// Nothing: they appear again.
+    AtLeastOnce,
+    /// Writing again changes nothing.
+    Idempotent,
+    /// They are visible only once committed, and are committed once.
+    TwoPhaseCommit,
+}
+
+/// A sink as the job declares it.
+pub trait Sink: Send + Sync {
+    /// Makes the writer of a subtask.
+    fn writer(&self, runtime: &RuntimeContext) -> Result<Box<dyn SinkWriter>, TaskError>;
+
+    /// Called once by the job before any writer is made, also at a fresh start: first commits all that
+    /// the restored checkpoint holds, then aborts what any earlier run of this job left that is not
+    /// among it.
+    fn recover(&self, context: &SinkRecovery) -> Result<(), TaskError>;
+
+    /// What the sink promises.
+    fn guarantee(&self) -> SinkGuarantee;
+}
+
+/// What recovery has to do.
+#[derive(Clone, Debug)]
+pub struct SinkRecovery {
+    /// The job; transactions are named after it.
+    pub job_id: wasmill_model::id::JobId,
+    /// The sink's operator.
+    pub operator: wasmill_model::id::OperatorUid,
+    /// From the restored checkpoint, of all subtasks; committed first.
+    pub committables: Vec<Committable>,
+    /// The restored checkpoint; `None` on a fresh start.
+    pub restored: Option<CheckpointId>,
+}
+
+/// Writes in one subtask. Calls come from its task, one after another.
+pub trait SinkWriter: Send {
+    /// Writes all rows of a batch; none of it becomes visible before its commit where the sink is
+    /// two-phase.
+    fn write(&mut self, batch: &Batch) -> Result<(), TaskError>;
+
+    /// At a barrier: makes what was written since the last one durable and returns what commits it:
+    /// (version, bytes) each; nothing where nothing was written. A sink without transactions flushes.
+    fn prepare_commit(&mut self, checkpoint: CheckpointId) -> Result<Vec<(u32, Vec<u8>)>, TaskError>;
+
+    /// Makes one committable visible; it may have been committed before.
+    fn commit(&mut self, committable: &Committable) -> Result<Commit, TaskError>;
+
+    /// When the writer wants [`SinkWriter::flush`] called although nothing was written.
+    fn flush(&mut self) -> Result<(), TaskError> {
+        Ok(())
+    }
+}
+
+/// How a commit ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// Visible now.
+    Committed,
+    /// Was visible already.
+    Already,
+    /// Could not be done now; try again.
+    Retry(String),
+    /// Can never be done: the data are lost. Names what and why.
+    Lost(String),
+}

@@ -1,0 +1,59 @@
+//! The seam to where records come from.
+
+use wasmill_model::batch::BatchBuilder;
+use wasmill_model::id::CheckpointId;
+use wasmill_model::time::Timestamp;
+
+use crate::error::TaskError;
+use crate::operator::RuntimeContext;
+
+/// A source as the job declares it: makes one reader for each subtask.
+pub trait Source: Send + Sync {
+    /// Makes a reader. `restored` holds the elements of *all* subtasks' [`SourceReader::snapshot`] (union
+    /// redistribution): a reader takes those that are its own by a rule that depends on nothing but the
+    /// element, the subtask index and the parallelism. `None` on a fresh start.
+    fn reader(
+        &self,
+        runtime: &RuntimeContext,
+        restored: Option<Vec<Vec<u8>>>,
+    ) -> Result<Box<dyn SourceReader>, TaskError>;
+
+    /// Whether a restored reader reads again what came after its position (E1).
+    fn is_replayable(&self) -> bool;
+
+    /// Whether it ends by itself.
+    fn is_bounded(&self) -> bool;
+}
+
+/// Reads in one subtask. Calls come from its task, one after another.
+pub trait SourceReader: Send {
+    /// Appends rows until there are none at hand, `rows_max` is reached or some 64 KiB are filled. Must
+    /// not wait: where nothing is at hand it says when to ask again.
+    fn poll(
+        &mut self,
+        now: Timestamp,
+        rows_max: u32,
+        out: &mut BatchBuilder,
+    ) -> Result<SourceStatus, TaskError>;
+
+    /// The position after the last row given, as elements to be redistributed. Every element that
+    /// belongs to this subtask, also those of splits already read to their end.
+    fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<Vec<Vec<u8>>, TaskError>;
+
+    /// A checkpoint is complete.
+    fn on_checkpoint_complete(&mut self, checkpoint: CheckpointId) -> Result<(), TaskError> {
+        let _ = checkpoint;
+        Ok(())
+    }
+}
+
+/// What a reader says after a poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceStatus {
+    /// There is more at hand.
+    More,
+    /// Nothing now; ask again at this processing time.
+    WaitUntil(Timestamp),
+    /// Nothing will come any more.
+    Finished,
+}

@@ -1,0 +1,461 @@
+//! One subtask as a state machine (G2, T5, C1, C5): a chain of operators behind channels or a source.
+//!
+//! Invariant: what was read is processed in order before anything else is read, so state changes only
+//! between batches; results without credit wait in the edges, and while some do, nothing is read. A step
+//! does at most some 10 ms of work and never blocks. The task goes on answering barriers after its input
+//! has ended, until the master tells it to finish.
+
+pub(crate) mod alignment;
+pub(crate) mod chain;
+mod freeze;
+pub(crate) mod inputs;
+pub(crate) mod mailbox;
+mod pace;
+pub(crate) mod sink;
+pub(crate) mod snapshot;
+pub(crate) mod source;
+#[cfg(test)]
+mod tests;
+pub(crate) mod watermark;
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use wasmill_model::batch::Batch;
+use wasmill_model::element::{Barrier, SnapshotKind, StreamElement};
+use wasmill_model::id::CheckpointId;
+use wasmill_model::time::{Timestamp, WATERMARK_END, WATERMARK_NONE};
+use wasmill_state::timers::TimeDomain;
+
+use crate::clock::Clock;
+use crate::error::TaskError;
+use crate::executor::{Actor, Step};
+use crate::metrics::{SubtaskMetrics, add};
+use chain::Chain;
+use freeze::{check_claimed, freeze};
+use inputs::{Inputs, Received};
+use mailbox::{Command, Mailbox, TaskEvent};
+use pace::Pace;
+use snapshot::{Part, SnapshotWriter};
+use source::SourceHead;
+use watermark::Advance;
+
+/// The last checkpoint number: what a job without checkpoints commits at its end.
+const CHECKPOINT_AT_END: CheckpointId = CheckpointId(u64::MAX);
+
+/// Where a task's records come from.
+pub(crate) enum Head {
+    /// A source of its own.
+    Source(Box<SourceHead>),
+    /// Channels of other tasks.
+    Channels(Inputs),
+}
+
+/// What was read and is not done yet, in order.
+enum Work {
+    Batch {
+        port: u16,
+        rest: Batch,
+    },
+    /// The clock moves; operators before `node` have been told.
+    Watermark {
+        to: Timestamp,
+        node: usize,
+    },
+    /// The input has ended; operators before `node` have been told.
+    End {
+        node: usize,
+    },
+    Barrier {
+        barrier: Arc<Barrier>,
+    },
+}
+
+/// Why nothing can be done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    Input,
+    Credit,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Operators are not open yet.
+    New,
+    Running,
+    /// The end of input has gone downstream.
+    Ended,
+}
+
+/// What a task is made of.
+pub(crate) struct TaskParts {
+    pub(crate) head: Head,
+    pub(crate) chain: Chain,
+    pub(crate) commands: Arc<Mailbox<Command>>,
+    pub(crate) snapshots: SnapshotWriter,
+    pub(crate) metrics: Arc<SubtaskMetrics>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Whether state that no function claims is dropped instead of refused (G4).
+    pub(crate) allow_non_restored: bool,
+}
+
+/// One subtask.
+pub(crate) struct Task {
+    parts: TaskParts,
+    work: VecDeque<Work>,
+    pace: Pace,
+    phase: Phase,
+    /// The master has told the task to finish; whether it commits what is written.
+    finish: Option<bool>,
+    waiting: Option<Waiting>,
+    last_ns: u64,
+    /// Rows that this step took.
+    rows: u32,
+}
+
+impl Actor for Task {
+    fn step(&mut self, now: Timestamp) -> Step {
+        let started = self.parts.clock.monotonic_ns();
+        self.account_waiting(started);
+        self.rows = 0;
+        let step = catch_unwind(AssertUnwindSafe(|| self.run(now)));
+        let ended = self.parts.clock.monotonic_ns();
+        self.account_work(started, ended);
+        match step {
+            Ok(Ok(step)) => step,
+            Ok(Err(error)) => self.fail(error),
+            Err(panic) => self.fail(TaskError::host(format!(
+                "the task panicked: {}",
+                text_of(&*panic)
+            ))),
+        }
+    }
+}
+
+impl Task {
+    pub(crate) fn new(parts: TaskParts) -> Self {
+        parts.metrics.watermark.store(WATERMARK_NONE, Ordering::Relaxed);
+        let last_ns = parts.clock.monotonic_ns();
+        Self {
+            parts,
+            work: VecDeque::new(),
+            pace: Pace::default(),
+            phase: Phase::New,
+            finish: None,
+            waiting: None,
+            last_ns,
+            rows: 0,
+        }
+    }
+
+    fn run(&mut self, now: Timestamp) -> Result<Step, TaskError> {
+        self.parts.chain.set_now(now);
+        if self.phase == Phase::New {
+            if self.is_cancelled_before_start() {
+                return Ok(self.gone());
+            }
+            self.open()?;
+            return Ok(Step::Progress);
+        }
+        while let Some(command) = self.parts.commands.receive() {
+            if self.on_command(command)? {
+                self.parts.chain.close()?;
+                return Ok(self.gone());
+            }
+        }
+        let woken = self.parts.chain.wake()?;
+        if !self.parts.chain.drain() {
+            self.waiting = Some(Waiting::Credit);
+            let until = self
+                .parts
+                .chain
+                .next_flush()
+                .into_iter()
+                .chain(self.parts.chain.next_wake())
+                .min();
+            return Ok(Step::Blocked { until });
+        }
+        if let Some(work) = self.work.pop_front() {
+            self.perform(work)?;
+            return Ok(Step::Progress);
+        }
+        if self.finish.is_some() && self.parts.chain.is_settled() {
+            self.parts.chain.close()?;
+            return Ok(self.gone());
+        }
+        let fired = self.fire_processing_timers()?;
+        if self.read(now)? || fired || woken {
+            return Ok(Step::Progress);
+        }
+        self.waiting = Some(Waiting::Input);
+        Ok(Step::Blocked {
+            until: self.next_due(),
+        })
+    }
+
+    fn is_cancelled_before_start(&self) -> bool {
+        std::iter::from_fn(|| self.parts.commands.receive()).any(|c| matches!(c, Command::Cancel))
+    }
+
+    fn open(&mut self) -> Result<(), TaskError> {
+        if let Head::Source(source) = &mut self.parts.head {
+            source.open()?;
+        }
+        self.parts.chain.open()?;
+        let allow = self.parts.allow_non_restored;
+        self.parts.chain.each(|node| check_claimed(node, allow))?;
+        self.phase = Phase::Running;
+        self.parts.snapshots.reporter.send(TaskEvent::Running);
+        Ok(())
+    }
+
+    /// True: the task is to be gone at once.
+    fn on_command(&mut self, command: Command) -> Result<bool, TaskError> {
+        match command {
+            Command::Cancel => return Ok(true),
+            Command::Trigger { barrier, drain } => self.on_trigger(barrier, drain),
+            Command::Complete(checkpoint) => {
+                if let Head::Source(source) = &mut self.parts.head {
+                    source.on_checkpoint_complete(checkpoint)?;
+                }
+                self.parts.chain.on_checkpoint_complete(checkpoint)?;
+            }
+            Command::Abort(checkpoint) => match &mut self.parts.head {
+                Head::Channels(inputs) => inputs.abort(checkpoint),
+                Head::Source(source) => source.on_abort(checkpoint),
+            },
+            Command::Finish { commit } => {
+                self.finish = Some(commit);
+                if commit {
+                    self.commit_at_end()?;
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn on_trigger(&mut self, barrier: Arc<Barrier>, drain: bool) {
+        let Head::Source(source) = &mut self.parts.head else {
+            return;
+        };
+        if drain && !source.is_finished() {
+            source.finish();
+            self.end_input();
+        }
+        self.work.push_back(Work::Barrier { barrier });
+    }
+
+    fn end_input(&mut self) {
+        self.work.push_back(Work::Watermark {
+            to: WATERMARK_END,
+            node: 0,
+        });
+        self.work.push_back(Work::End { node: 0 });
+    }
+
+    /// Without a final checkpoint sinks commit what they have.
+    fn commit_at_end(&mut self) -> Result<(), TaskError> {
+        let barrier = Barrier {
+            checkpoint: CHECKPOINT_AT_END,
+            kind: SnapshotKind::Checkpoint,
+            triggered_at: 0,
+        };
+        self.parts
+            .chain
+            .each(|node| node.operator.snapshot(&barrier, &mut node.context).map(drop))?;
+        self.parts.chain.on_checkpoint_complete(CHECKPOINT_AT_END)
+    }
+
+    /// Reads one item; false where there is none.
+    fn read(&mut self, now: Timestamp) -> Result<bool, TaskError> {
+        self.pace.fix(self.parts.snapshots.executor.rows_max());
+        match &mut self.parts.head {
+            Head::Source(source) => {
+                if source.poll_at().is_none_or(|at| at > now) {
+                    return Ok(false);
+                }
+                let polled = source.poll(now, self.pace.rows())?;
+                self.rows = polled.batch.rows();
+                if !polled.batch.is_empty() {
+                    self.parts.chain.enter(polled.batch)?;
+                }
+                if polled.finished {
+                    self.end_input();
+                }
+                Ok(true)
+            }
+            Head::Channels(inputs) => {
+                let Some(received) = inputs.receive() else {
+                    return Ok(false);
+                };
+                match received {
+                    Received::Batch { port, batch } => {
+                        add(&self.parts.metrics.records_in, u64::from(batch.rows()));
+                        add(&self.parts.metrics.bytes_in, batch.bytes().len() as u64);
+                        self.perform(Work::Batch { port, rest: batch })?;
+                    }
+                    Received::Clock(Advance::To(to)) => self.perform(Work::Watermark { to, node: 0 })?,
+                    Received::Clock(Advance::Idle) => self.parts.chain.control(&StreamElement::Idle),
+                    Received::Clock(Advance::Active) => self.parts.chain.control(&StreamElement::Active),
+                    Received::Barrier(barrier) => self.perform(Work::Barrier { barrier })?,
+                    Received::End => self.perform(Work::End { node: 0 })?,
+                    Received::Nothing => {}
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    /// Does a piece of work; what is left of it comes first in the next step.
+    fn perform(&mut self, work: Work) -> Result<(), TaskError> {
+        match work {
+            Work::Batch { port, rest } => self.process(port, rest),
+            Work::Watermark { to, node } => self.advance(to, node),
+            Work::End { node } => self.end(node),
+            Work::Barrier { barrier } => self.snapshot(&barrier),
+        }
+    }
+
+    fn process(&mut self, port: u16, batch: Batch) -> Result<(), TaskError> {
+        let rows = self.pace.rows();
+        let taken = if batch.rows() <= rows {
+            self.parts.chain.process(port, &batch)?
+        } else {
+            self.parts.chain.process(port, &batch.split_at(rows).0)?
+        };
+        self.rows = taken;
+        if taken < batch.rows() {
+            let rest = batch.skip(taken);
+            self.work.push_front(Work::Batch { port, rest });
+        }
+        Ok(())
+    }
+
+    /// In each operator, in order: its clock moves, its timers fire, it is told; then downstream.
+    fn advance(&mut self, to: Timestamp, first: usize) -> Result<(), TaskError> {
+        for node in first..self.parts.chain.nodes.len() {
+            self.parts.chain.set_watermark(node, to);
+            if self.parts.chain.fire(node, TimeDomain::Event)? {
+                self.work.push_front(Work::Watermark { to, node });
+                return Ok(());
+            }
+            self.parts.chain.on_watermark(node)?;
+        }
+        self.parts.metrics.watermark.store(to, Ordering::Relaxed);
+        self.parts.chain.control(&StreamElement::Watermark(to));
+        Ok(())
+    }
+
+    fn end(&mut self, node: usize) -> Result<(), TaskError> {
+        if node < self.parts.chain.nodes.len() {
+            self.parts.chain.on_end(node)?;
+            self.work.push_front(Work::End { node: node + 1 });
+            return Ok(());
+        }
+        self.parts.chain.control(&StreamElement::End);
+        self.phase = Phase::Ended;
+        self.parts.snapshots.reporter.send(TaskEvent::Ended);
+        Ok(())
+    }
+
+    /// The barrier goes downstream first: snapshots of the whole job overlap.
+    fn snapshot(&mut self, barrier: &Arc<Barrier>) -> Result<(), TaskError> {
+        self.parts.chain.control(&StreamElement::Barrier(barrier.clone()));
+        let mut parts = Vec::new();
+        if let Head::Source(source) = &mut self.parts.head {
+            parts.push(Part {
+                uid: source.uid().clone(),
+                place: 0,
+                state: source.snapshot(barrier)?,
+                keyed: None,
+            });
+        }
+        let planted = self.parts.snapshots.executor.planted();
+        self.parts.chain.each(|node| {
+            parts.push(freeze(node, barrier, planted)?);
+            Ok(())
+        })?;
+        self.parts.snapshots.start(barrier.checkpoint, parts);
+        Ok(())
+    }
+
+    /// Processing-time timers do not outlive the input (G16).
+    fn fire_processing_timers(&mut self) -> Result<bool, TaskError> {
+        if self.phase == Phase::Ended {
+            return Ok(false);
+        }
+        let mut fired = false;
+        for node in 0..self.parts.chain.nodes.len() {
+            fired |= self.parts.chain.fire(node, TimeDomain::Processing)?;
+        }
+        Ok(fired)
+    }
+
+    fn next_due(&self) -> Option<Timestamp> {
+        let chain = &self.parts.chain;
+        let timer = if self.phase == Phase::Ended {
+            None
+        } else {
+            chain.next_timer()
+        };
+        let poll = match &self.parts.head {
+            Head::Source(source) => source.poll_at(),
+            Head::Channels(_) => None,
+        };
+        [timer, poll, chain.next_wake(), chain.next_flush()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn gone(&mut self) -> Step {
+        self.parts.snapshots.reporter.send(TaskEvent::Gone);
+        Step::Finished
+    }
+
+    fn fail(&mut self, mut error: TaskError) -> Step {
+        error
+            .subtask
+            .get_or_insert(self.parts.snapshots.reporter.subtask.index);
+        self.parts.snapshots.reporter.send(TaskEvent::Failed(error));
+        Step::Finished
+    }
+
+    fn account_waiting(&mut self, now_ns: u64) {
+        let waited = now_ns.saturating_sub(self.last_ns);
+        self.parts.metrics.waiting_since_ns.store(0, Ordering::Relaxed);
+        match self.waiting.take() {
+            Some(Waiting::Input) => add(&self.parts.metrics.idle_ns, waited),
+            Some(Waiting::Credit) => add(&self.parts.metrics.backpressured_ns, waited),
+            None => add(&self.parts.metrics.busy_ns, waited),
+        }
+    }
+
+    fn account_work(&mut self, started: u64, ended: u64) {
+        let worked = ended.saturating_sub(started);
+        add(&self.parts.metrics.busy_ns, worked);
+        if self.rows > 0 {
+            self.pace.record(self.rows, worked);
+            let sent = self.parts.chain.edges.iter().map(|edge| edge.sent());
+            let (records, bytes) = sent.fold((0, 0), |sum, s| (sum.0 + s.records, sum.1 + s.bytes));
+            self.parts.metrics.records_out.store(records, Ordering::Relaxed);
+            self.parts.metrics.bytes_out.store(bytes, Ordering::Relaxed);
+        }
+        self.last_ns = ended;
+        if let Some(waiting) = self.waiting {
+            let metrics = &self.parts.metrics;
+            metrics
+                .waits_for_credit
+                .store(waiting == Waiting::Credit, Ordering::Relaxed);
+            metrics.waiting_since_ns.store(ended.max(1), Ordering::Relaxed);
+        }
+    }
+}
+
+fn text_of(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}

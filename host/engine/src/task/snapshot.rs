@@ -1,0 +1,217 @@
+//! Writes a subtask's part of a checkpoint, beside the running task, and reports it (C1).
+//!
+//! Invariant: the task hands over frozen views only; whatever happens to the write, the coordinator gets
+//! one acknowledgement or one decline.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+
+use wasmill_checkpoint::handle::{Data, INLINE_BYTES_MAX, KeyedHandle, OperatorState, SubtaskState};
+use wasmill_checkpoint::layout;
+use wasmill_checkpoint::storage::CheckpointStorage;
+use wasmill_model::function::StateDeclaration;
+use wasmill_model::id::{CheckpointId, JobId, OperatorUid, SubtaskId};
+use wasmill_model::key::KeyGroupRange;
+use wasmill_state::backend::StateSnapshot;
+
+use super::mailbox::{Reporter, TaskEvent};
+use crate::executor::Executor;
+use crate::lock::lock;
+
+/// State that is probably smaller is written to memory first: it may fit into the manifest.
+pub(crate) const BUFFERED_BYTES_MAX: u64 = 256 * 1024;
+
+/// Savepoints whose directories are known: more than can be under way, for late results.
+const SAVEPOINTS_KNOWN_MAX: usize = 64;
+
+/// Where the files of each checkpoint go.
+pub(crate) struct CheckpointFiles {
+    job: JobId,
+    storage: Arc<dyn CheckpointStorage>,
+    savepoints: Mutex<BTreeMap<CheckpointId, Location>>,
+}
+
+/// A checkpoint's directory.
+#[derive(Clone)]
+pub(crate) struct Location {
+    pub(crate) storage: Arc<dyn CheckpointStorage>,
+    pub(crate) directory: String,
+}
+
+impl Location {
+    /// For people.
+    pub(crate) fn url(&self) -> String {
+        format!("{}/{}", self.storage.url().trim_end_matches('/'), self.directory)
+    }
+}
+
+impl CheckpointFiles {
+    pub(crate) fn new(job: JobId, storage: Arc<dyn CheckpointStorage>) -> Self {
+        Self {
+            job,
+            storage,
+            savepoints: Mutex::default(),
+        }
+    }
+
+    /// Before a savepoint is triggered: where it goes.
+    pub(crate) fn set_savepoint(&self, checkpoint: CheckpointId, location: Location) {
+        let mut savepoints = lock(&self.savepoints);
+        savepoints.insert(checkpoint, location);
+        while savepoints.len() > SAVEPOINTS_KNOWN_MAX {
+            savepoints.pop_first();
+        }
+    }
+
+    /// The directory of a checkpoint or savepoint.
+    pub(crate) fn location(&self, checkpoint: CheckpointId) -> Location {
+        let savepoint = lock(&self.savepoints).get(&checkpoint).cloned();
+        savepoint.unwrap_or_else(|| Location {
+            storage: self.storage.clone(),
+            directory: layout::checkpoint_directory(self.job, checkpoint),
+        })
+    }
+}
+
+/// What one operator adds to a snapshot.
+pub(crate) struct Part {
+    pub(crate) uid: OperatorUid,
+    /// Its place in the chain.
+    pub(crate) place: usize,
+    pub(crate) state: OperatorState,
+    pub(crate) keyed: Option<FrozenKeyed>,
+}
+
+/// Keyed state and timers of one operator, frozen.
+pub(crate) struct FrozenKeyed {
+    pub(crate) range: KeyGroupRange,
+    pub(crate) states: Vec<StateDeclaration>,
+    pub(crate) snapshot: Box<dyn StateSnapshot>,
+    /// Bytes that it will probably take.
+    pub(crate) bytes_estimate: u64,
+}
+
+/// Writes the snapshots of one subtask.
+pub(crate) struct SnapshotWriter {
+    pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) files: Arc<CheckpointFiles>,
+    pub(crate) reporter: Reporter,
+    pub(crate) epoch: u64,
+}
+
+impl SnapshotWriter {
+    /// Reports at once where nothing is to be written, else after a blocking job.
+    pub(crate) fn start(&self, checkpoint: CheckpointId, parts: Vec<Part>) {
+        let writer = layout::Writer {
+            epoch: self.epoch,
+            attempt: self.reporter.attempt,
+        };
+        let subtask = self.reporter.subtask;
+        let files = self.files.clone();
+        let reporter = self.reporter.clone();
+        let is_quick = parts.iter().all(|part| part.keyed.is_none());
+        let work = move || {
+            let written = catch_unwind(AssertUnwindSafe(|| {
+                write(&files.location(checkpoint), writer, subtask, parts)
+            }));
+            reporter.send(match written {
+                Ok(Ok((state, size))) => TaskEvent::Acknowledged {
+                    checkpoint,
+                    state,
+                    size,
+                },
+                Ok(Err(reason)) => TaskEvent::Declined { checkpoint, reason },
+                Err(_) => TaskEvent::Declined {
+                    checkpoint,
+                    reason: "writing the snapshot panicked: a fault of the host".to_owned(),
+                },
+            });
+        };
+        if is_quick {
+            work();
+        } else {
+            self.executor
+                .blocking(format!("snapshot {checkpoint} {subtask}"), Box::new(work));
+        }
+    }
+}
+
+fn write(
+    location: &Location,
+    writer: layout::Writer,
+    subtask: SubtaskId,
+    parts: Vec<Part>,
+) -> Result<(SubtaskState, u64), String> {
+    let mut subtask_state = SubtaskState::default();
+    let mut size = 0;
+    for part in parts {
+        let mut state = part.state;
+        size += small_bytes(&state);
+        if let Some(keyed) = part.keyed {
+            let file = layout::data_file_name(writer, subtask, part.place);
+            let (data, length) = write_keyed(location, file, keyed.snapshot, keyed.bytes_estimate)
+                .map_err(|reason| format!("operator `{}`: {reason}", part.uid))?;
+            size += length;
+            state.keyed = Some(KeyedHandle {
+                range: keyed.range,
+                states: keyed.states,
+                data,
+            });
+        }
+        if state != OperatorState::default() {
+            subtask_state.operators.insert(part.uid, state);
+        }
+    }
+    Ok((subtask_state, size))
+}
+
+fn write_keyed(
+    location: &Location,
+    file: String,
+    snapshot: Box<dyn StateSnapshot>,
+    bytes_estimate: u64,
+) -> Result<(Data, u64), String> {
+    let path = format!("{}/{file}", location.directory);
+    let mut snapshot = Some(snapshot);
+    let mut buffered = None;
+    if bytes_estimate <= BUFFERED_BYTES_MAX
+        && let Some(snapshot) = snapshot.take()
+    {
+        let mut bytes = Vec::new();
+        snapshot.write(&mut bytes).map_err(|error| error.to_string())?;
+        if bytes.len() <= INLINE_BYTES_MAX {
+            let length = bytes.len() as u64;
+            return Ok((Data::Inline(bytes), length));
+        }
+        buffered = Some(bytes);
+    }
+    let written = location
+        .storage
+        .write(&path, &mut |out| match (&buffered, snapshot.take()) {
+            (Some(bytes), _) => out.write_all(bytes),
+            (None, Some(snapshot)) => snapshot.write(out).map_err(std::io::Error::other),
+            // A view is consumed by its write: the coordinator takes another checkpoint instead.
+            (None, None) => Err(std::io::Error::other(
+                "the storage asked twice for a snapshot's bytes",
+            )),
+        });
+    let written = written.map_err(|error| error.to_string())?;
+    let data = Data::File {
+        name: file,
+        length: written.length,
+        crc32c: written.crc32c,
+    };
+    Ok((data, written.length))
+}
+
+/// Bytes of the state that goes into the manifest itself.
+fn small_bytes(state: &OperatorState) -> u64 {
+    let lists = state
+        .lists
+        .iter()
+        .flat_map(|list| &list.elements)
+        .map(|e| e.0.len());
+    let committables = state.committables.iter().map(|c| c.bytes.len());
+    (lists.chain(committables).sum::<usize>() + state.raw.len()) as u64
+}

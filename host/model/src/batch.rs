@@ -1,0 +1,274 @@
+//! Rows one after another in one buffer: what channels, frames and stored channel state share.
+
+use bytes::Bytes;
+
+use crate::row::{self, RowError, RowHeader, RowRef};
+
+/// An immutable, reference-counted sequence of rows. Cloning and slicing copy no row.
+///
+/// Invariant: the bytes are `rows` valid rows and nothing else; [`Batch::from_untrusted`] checks what
+/// comes from a guest or from disk.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Batch {
+    bytes: Bytes,
+    rows: u32,
+}
+
+impl std::fmt::Debug for Batch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Batch({} rows, {} bytes)", self.rows, self.bytes.len())
+    }
+}
+
+impl Batch {
+    /// Checks every row and counts them.
+    pub fn from_untrusted(bytes: Bytes) -> Result<Self, RowError> {
+        let (mut offset, mut rows) = (0, 0);
+        while offset < bytes.len() {
+            offset += row::read(&bytes, offset)?.len();
+            rows += 1;
+        }
+        Ok(Self { bytes, rows })
+    }
+
+    /// How many rows there are.
+    pub fn rows(&self) -> u32 {
+        self.rows
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// The bytes of all rows.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The rows in order.
+    pub fn iter(&self) -> Rows<'_> {
+        Rows { bytes: &self.bytes }
+    }
+
+    /// The rows from number `first` on, sharing this batch's memory; empty past the end.
+    pub fn skip(&self, first: u32) -> Self {
+        let offset: usize = self.iter().take(first as usize).map(|row| row.len()).sum();
+        Self {
+            bytes: self.bytes.slice(offset..),
+            rows: self.rows.saturating_sub(first),
+        }
+    }
+
+    /// Splits after `first` rows without copying.
+    pub fn split_at(&self, first: u32) -> (Self, Self) {
+        let first = first.min(self.rows);
+        let offset: usize = self.iter().take(first as usize).map(|row| row.len()).sum();
+        let head = Self {
+            bytes: self.bytes.slice(..offset),
+            rows: first,
+        };
+        (
+            head,
+            Self {
+                bytes: self.bytes.slice(offset..),
+                rows: self.rows - first,
+            },
+        )
+    }
+}
+
+impl<'a> IntoIterator for &'a Batch {
+    type Item = RowRef<'a>;
+    type IntoIter = Rows<'a>;
+    fn into_iter(self) -> Rows<'a> {
+        self.iter()
+    }
+}
+
+/// Iterates over the rows of a batch.
+pub struct Rows<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Iterator for Rows<'a> {
+    type Item = RowRef<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<RowRef<'a>> {
+        // The batch's invariant makes an error impossible: it would end the iteration.
+        let row = row::read(self.bytes, 0).ok()?;
+        self.bytes = &self.bytes[row.len()..];
+        Some(row)
+    }
+}
+
+/// Rows up to this size are copied by a copy of this size: most are.
+const COPIED_AT_ONCE: usize = 64;
+
+/// Builds a batch by appending rows.
+#[derive(Default)]
+pub struct BatchBuilder {
+    bytes: Vec<u8>,
+    rows: u32,
+}
+
+impl BatchBuilder {
+    /// With room for `bytes`.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes),
+            rows: 0,
+        }
+    }
+
+    /// Appends a row.
+    #[inline]
+    pub fn push(&mut self, header: RowHeader, key: &[u8], value: &[u8], extension: &[u8]) {
+        row::write(&mut self.bytes, header, key, value, extension);
+        self.rows += 1;
+    }
+
+    /// Appends a copy of a row.
+    #[inline]
+    pub fn push_row(&mut self, row: RowRef<'_>) {
+        self.bytes.extend_from_slice(row.bytes());
+        self.rows += 1;
+    }
+
+    /// Appends a copy of the row of `length` bytes at the front of `from`. What follows it there is not
+    /// appended; it lets the copy be of a fixed size, which costs a third of one of any size.
+    #[inline]
+    pub fn push_front_row(&mut self, from: &[u8], length: usize) {
+        match from.first_chunk::<COPIED_AT_ONCE>() {
+            Some(wide) if length <= COPIED_AT_ONCE => {
+                let end = self.bytes.len() + length;
+                self.bytes.extend_from_slice(wide);
+                self.bytes.truncate(end);
+            }
+            _ => self.bytes.extend_from_slice(&from[..length]),
+        }
+        self.rows += 1;
+    }
+
+    /// Appends copies of all rows of a batch.
+    pub fn push_batch(&mut self, batch: &Batch) {
+        self.bytes.extend_from_slice(batch.bytes());
+        self.rows += batch.rows();
+    }
+
+    /// How many rows there are.
+    pub fn rows(&self) -> u32 {
+        self.rows
+    }
+
+    /// How many bytes they take.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Where the builder stands, to come back to by [`BatchBuilder::truncate`].
+    pub fn mark(&self) -> BatchMark {
+        BatchMark {
+            length: self.bytes.len(),
+            rows: self.rows,
+        }
+    }
+
+    /// Drops the rows that were appended after `mark` was taken from this builder.
+    pub fn truncate(&mut self, mark: BatchMark) {
+        if mark.length <= self.bytes.len() {
+            self.bytes.truncate(mark.length);
+            self.rows = mark.rows;
+        }
+    }
+
+    /// The batch; the builder is empty afterwards and keeps no memory.
+    pub fn finish(&mut self) -> Batch {
+        self.finish_with_capacity(0)
+    }
+
+    /// The batch; the builder goes on with room for `bytes`.
+    pub fn finish_with_capacity(&mut self, bytes: usize) -> Batch {
+        let rows = std::mem::take(&mut self.rows);
+        let done = std::mem::replace(&mut self.bytes, Vec::with_capacity(bytes));
+        Batch {
+            bytes: Bytes::from(done),
+            rows,
+        }
+    }
+}
+
+/// A place between two rows of a [`BatchBuilder`]; the default one is its start.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct BatchMark {
+    length: usize,
+    rows: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn three() -> Batch {
+        let mut builder = BatchBuilder::default();
+        for value in [&b"a"[..], b"", b"ccc"] {
+            builder.push(RowHeader::element(None), b"", value, b"");
+        }
+        builder.finish()
+    }
+
+    #[test]
+    fn splitting_keeps_every_row_once() {
+        let batch = three();
+        for at in 0..=4 {
+            let (head, tail) = batch.split_at(at);
+            let values: Vec<_> = head
+                .iter()
+                .chain(tail.iter())
+                .map(|row| row.value().to_vec())
+                .collect();
+            assert_eq!(values, [b"a".to_vec(), vec![], b"ccc".to_vec()]);
+            assert_eq!(head.rows() + tail.rows(), 3);
+        }
+    }
+
+    #[test]
+    fn truncating_drops_the_rows_after_the_mark() {
+        let mut builder = BatchBuilder::default();
+        builder.push(RowHeader::element(None), b"", b"kept", b"");
+        let mark = builder.mark();
+        builder.push(RowHeader::element(None), b"", b"dropped", b"");
+        builder.truncate(mark);
+        let values: Vec<_> = builder.finish().iter().map(|row| row.value().to_vec()).collect();
+        assert_eq!(values, [b"kept".to_vec()]);
+    }
+
+    #[test]
+    fn rows_copied_from_the_front_of_bytes_are_the_rows() {
+        let mut builder = BatchBuilder::default();
+        for length in [0, 1, 31, 32, 33, 200, 5] {
+            builder.push(RowHeader::element(None), b"", &vec![7; length], b"");
+        }
+        let batch = builder.finish();
+        let mut copy = BatchBuilder::default();
+        let mut rest: &[u8] = batch.bytes();
+        for row in &batch {
+            copy.push_front_row(rest, row.len());
+            rest = &rest[row.len()..];
+        }
+        assert_eq!(copy.finish(), batch);
+    }
+
+    #[test]
+    fn untrusted_bytes_are_counted_or_refused() {
+        let batch = three();
+        assert_eq!(Batch::from_untrusted(batch.bytes().clone()).unwrap(), batch);
+        assert!(Batch::from_untrusted(batch.bytes().slice(..batch.bytes().len() - 1)).is_err());
+    }
+}

@@ -1,0 +1,49 @@
+//! What flows in a channel, in order with the records.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::batch::Batch;
+use crate::id::CheckpointId;
+use crate::time::Timestamp;
+
+/// One item of a channel. Items are immutable and cheap to clone, so a barrier may overtake them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamElement {
+    /// Records.
+    Batch(Batch),
+    /// No record with a timestamp at or before this one will come. Never goes back in a channel.
+    Watermark(Timestamp),
+    /// The channel takes no part in the minimum of watermarks until it is active again.
+    Idle,
+    /// The channel takes part again.
+    Active,
+    /// Records before it belong to the checkpoint, records after it do not.
+    Barrier(Arc<Barrier>),
+    /// No more records will come; barriers still do.
+    End,
+}
+
+/// Cuts the stream for one checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Barrier {
+    /// The checkpoint.
+    pub checkpoint: CheckpointId,
+    /// What is to be taken.
+    pub kind: SnapshotKind,
+    /// When the coordinator triggered it, ms since the epoch.
+    pub triggered_at: Timestamp,
+}
+
+/// What a barrier asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SnapshotKind {
+    /// A periodic checkpoint, owned by the job.
+    Checkpoint,
+    /// A savepoint, owned by the user; the job goes on and sinks commit nothing for it.
+    Savepoint,
+    /// The last savepoint of a job that then stops: sources emit nothing after it, sinks commit.
+    StopWithSavepoint,
+}

@@ -1,0 +1,307 @@
+//! What a component declares of its functions: the JSON of `docs/describe.md`.
+
+use serde::{Deserialize, Serialize};
+
+/// All that `describe` returned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Description {
+    /// Of this format; 1.
+    pub version: u32,
+    /// In the component's own order.
+    pub functions: Vec<FunctionDescription>,
+}
+
+/// One function of a component.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FunctionDescription {
+    /// Distinct within the component.
+    pub name: String,
+    /// What it does with a record.
+    pub kind: FunctionKind,
+    /// Format of the records that it reads.
+    #[serde(default)]
+    pub input: Format,
+    /// Format of the records that it emits.
+    #[serde(default)]
+    pub output: Format,
+    /// Keyed state.
+    #[serde(default)]
+    pub state: Vec<StateDeclaration>,
+    /// Operator state.
+    #[serde(default)]
+    pub operator_state: Vec<OperatorStateDeclaration>,
+    /// Whether its snapshot holds raw state.
+    #[serde(default)]
+    pub raw_state: bool,
+    /// Outputs beside the main one; output port = index + 1.
+    #[serde(default)]
+    pub side_outputs: Vec<SideOutput>,
+    /// What it needs beyond the sandbox.
+    #[serde(default)]
+    pub grants: Vec<String>,
+}
+
+impl FunctionDescription {
+    /// Whether it keeps state of its own that is snapshotted at every barrier.
+    pub fn is_buffering(&self) -> bool {
+        self.raw_state || !self.operator_state.is_empty()
+    }
+}
+
+/// What a function does with a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FunctionKind {
+    /// One in, one out.
+    Map,
+    /// One in, none or one out.
+    Filter,
+    /// One in, any number out.
+    FlatMap,
+    /// Computes the key of a record.
+    KeySelector,
+    /// Rolling reduce on a keyed stream.
+    Reduce,
+    /// Rolling aggregate on a keyed stream; also within windows.
+    Aggregate,
+    /// Keyed process function.
+    Process,
+}
+
+impl FunctionKind {
+    /// Whether the function only works on a keyed stream.
+    pub fn needs_key(self) -> bool {
+        matches!(self, Self::Reduce | Self::Aggregate | Self::Process)
+    }
+}
+
+/// Format of records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// Any bytes.
+    #[default]
+    Raw,
+    /// UTF-8 text without line ends.
+    Lines,
+    /// One JSON value.
+    Json,
+    /// One CSV record.
+    Csv,
+}
+
+impl Format {
+    /// Whether records of this format may go where `input` is expected: `raw` fits on either side.
+    pub fn fits(self, input: Self) -> bool {
+        self == input || self == Self::Raw || input == Self::Raw
+    }
+}
+
+/// One keyed state of a function or of a native operator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StateDeclaration {
+    /// Distinct within the operator.
+    pub name: String,
+    /// Its kind.
+    pub kind: StateKind,
+    /// How the bytes of a value are to be read.
+    #[serde(default = "raw")]
+    pub encoding: String,
+    /// The schema within the encoding.
+    #[serde(default)]
+    pub schema: serde_json::Value,
+    /// Grows with every incompatible change of the bytes.
+    #[serde(default = "one")]
+    pub schema_version: u32,
+    /// Whether it travels in the frame.
+    #[serde(default)]
+    pub prefetch: Option<Prefetch>,
+    /// Folded by the host, where it is.
+    #[serde(default)]
+    pub reduce: Option<BuiltInReduce>,
+}
+
+impl StateDeclaration {
+    /// Whether the state's values travel in the frame.
+    pub fn is_prefetched(&self) -> bool {
+        match self.kind {
+            StateKind::List | StateKind::Map => false,
+            _ => self.prefetch != Some(Prefetch::OnDemand) && self.reduce.is_none(),
+        }
+    }
+}
+
+fn raw() -> String {
+    "raw".to_owned()
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// The five kinds of keyed state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StateKind {
+    /// One value.
+    Value,
+    /// Elements in order.
+    List,
+    /// Entries by map key, iterated in byte order.
+    Map,
+    /// One accumulator of the elements' own type.
+    Reducing,
+    /// One accumulator of a type of its own.
+    Aggregating,
+}
+
+/// Whether a state travels in the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Prefetch {
+    /// With every frame.
+    Always,
+    /// By imports.
+    OnDemand,
+}
+
+/// Reducers that the host runs itself, on signed 64-bit little-endian integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BuiltInReduce {
+    /// Wrapping sum.
+    Sum,
+    /// Least.
+    Min,
+    /// Greatest.
+    Max,
+    /// Number of elements.
+    Count,
+}
+
+/// One operator state of a function.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct OperatorStateDeclaration {
+    /// Distinct within the function.
+    pub name: String,
+    /// How it is redistributed.
+    #[serde(default)]
+    pub mode: OperatorStateMode,
+}
+
+/// How operator state is redistributed when the parallelism changes (S2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OperatorStateMode {
+    /// Elements dealt out evenly.
+    #[default]
+    List,
+    /// Every subtask gets all elements.
+    Union,
+    /// Every subtask holds the same; one copy is kept.
+    Broadcast,
+}
+
+/// A named output beside the main one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SideOutput {
+    /// Distinct within the function.
+    pub name: String,
+    /// Format of its records.
+    #[serde(default)]
+    pub format: Format,
+}
+
+/// What is wrong with a description: names the function and the field.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("describe: {0}")]
+pub struct DescriptionError(pub String);
+
+impl Description {
+    /// Reads and checks the JSON that a component returned.
+    pub fn parse(json: &str) -> Result<Self, DescriptionError> {
+        let description: Self = serde_json::from_str(json).map_err(|e| DescriptionError(e.to_string()))?;
+        description.check()?;
+        Ok(description)
+    }
+
+    /// The function of that name.
+    pub fn function(&self, name: &str) -> Option<&FunctionDescription> {
+        self.functions.iter().find(|f| f.name == name)
+    }
+
+    fn check(&self) -> Result<(), DescriptionError> {
+        let fail = |message: String| Err(DescriptionError(message));
+        if self.version != 1 {
+            return fail(format!(
+                "version {} is not known to this host, which reads version 1",
+                self.version
+            ));
+        }
+        if self.functions.is_empty() {
+            return fail("the component declares no function".to_owned());
+        }
+        if let Some(name) = duplicate(self.functions.iter().map(|f| &f.name)) {
+            return fail(format!("function `{name}` is declared twice"));
+        }
+        self.functions.iter().try_for_each(FunctionDescription::check)
+    }
+}
+
+impl FunctionDescription {
+    fn check(&self) -> Result<(), DescriptionError> {
+        let name = &self.name;
+        let fail = |message: String| Err(DescriptionError(format!("function `{name}`: {message}")));
+        if !is_name(name) {
+            return Err(DescriptionError(format!(
+                "function name `{}` is not [A-Za-z0-9_-]{{1,64}}",
+                name.escape_debug()
+            )));
+        }
+        if let Some(state) = duplicate(self.state.iter().map(|s| &s.name)) {
+            return fail(format!("state `{state}` is declared twice"));
+        }
+        if let Some(state) = duplicate(self.operator_state.iter().map(|s| &s.name)) {
+            return fail(format!("operator state `{state}` is declared twice"));
+        }
+        if let Some(output) = duplicate(self.side_outputs.iter().map(|s| &s.name)) {
+            return fail(format!("side output `{output}` is declared twice"));
+        }
+        if !self.state.is_empty() && !self.kind.needs_key() {
+            return fail("keyed state needs a keyed kind: reduce, aggregate or process".to_owned());
+        }
+        if let Some(bad) = self
+            .state
+            .iter()
+            .find(|s| s.reduce.is_some() && s.kind != StateKind::Reducing)
+        {
+            return fail(format!(
+                "state `{}`: `reduce` belongs to a reducing state",
+                bad.name
+            ));
+        }
+        if let Some(grant) = self.grants.first() {
+            return fail(format!(
+                "grant `{}` is unknown to this host",
+                grant.escape_debug()
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+fn duplicate<'a>(names: impl Iterator<Item = &'a String>) -> Option<&'a String> {
+    let mut seen = std::collections::BTreeSet::new();
+    names.into_iter().find(|name| !seen.insert(name.as_str()))
+}

@@ -1,0 +1,299 @@
+//! Checks a logical graph: names, edges, cycles, formats, keys.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{KeySelector, LogicalGraph, LogicalOperator, OperatorKind, RollingAggregation};
+use crate::function::{Format, FunctionKind};
+use crate::id::OperatorUid;
+
+/// Why a graph is refused: the operator, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("operator `{operator}`: {message}")]
+pub struct GraphError {
+    /// Where.
+    pub operator: OperatorUid,
+    /// What is wrong and how to mend it.
+    pub message: String,
+}
+
+/// What is allowed but unwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GraphWarning {
+    /// Where.
+    pub operator: OperatorUid,
+    /// What may go wrong.
+    pub message: String,
+}
+
+impl LogicalGraph {
+    /// Checks the graph and puts its operators in topological order.
+    pub fn validate(&mut self) -> Result<Vec<GraphWarning>, GraphError> {
+        self.check_names_and_edges()?;
+        self.sort()?;
+        let inputs = self.check_keys_and_formats()?;
+        for (operator, input) in self.operators.iter_mut().zip(inputs) {
+            if let OperatorKind::KeyBy { format, .. } = &mut operator.kind {
+                *format = input;
+            }
+        }
+        Ok(self.warnings())
+    }
+
+    /// The operator of that uid.
+    pub fn operator(&self, uid: &OperatorUid) -> Option<&LogicalOperator> {
+        self.operators.iter().find(|o| o.uid == *uid)
+    }
+
+    fn check_names_and_edges(&self) -> Result<(), GraphError> {
+        let mut seen = BTreeSet::new();
+        for operator in &self.operators {
+            if !seen.insert(&operator.uid) {
+                return Err(error(
+                    operator,
+                    "this uid is used twice: uids must be distinct within a job",
+                ));
+            }
+        }
+        for operator in &self.operators {
+            let source = matches!(operator.kind, OperatorKind::Source { .. });
+            match (source, operator.inputs.len()) {
+                (true, 0) => {}
+                (true, _) => return Err(error(operator, "a source has no `inputs`: remove them")),
+                (false, 0) => return Err(error(operator, "it has no input: name one in `inputs`")),
+                (false, _) => {}
+            }
+            for input in &operator.inputs {
+                let Some(from) = self.operator(&input.uid) else {
+                    let known: Vec<_> = self.operators.iter().map(|o| o.uid.as_str()).collect();
+                    let message = format!(
+                        "input `{}` is no operator of this job; there are: {}",
+                        input.uid,
+                        known.join(", ")
+                    );
+                    return Err(error(operator, message));
+                };
+                if matches!(from.kind, OperatorKind::Sink { .. }) {
+                    return Err(error(
+                        operator,
+                        format!("input `{}` is a sink, which has no output", input.uid),
+                    ));
+                }
+                if let Some(side) = &input.side
+                    && from.side_format(side).is_none()
+                {
+                    return Err(error(
+                        operator,
+                        format!("`{}` declares no side output `{side}`", input.uid),
+                    ));
+                }
+            }
+        }
+        if !self
+            .operators
+            .iter()
+            .any(|o| matches!(o.kind, OperatorKind::Source { .. }))
+        {
+            return Err(GraphError {
+                operator: OperatorUid::new("-"),
+                message: "the job has no source".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    fn sort(&mut self) -> Result<(), GraphError> {
+        let mut pending = std::mem::take(&mut self.operators);
+        let mut placed = BTreeSet::new();
+        while !pending.is_empty() {
+            let ready = pending
+                .iter()
+                .position(|o| o.inputs.iter().all(|i| placed.contains(&i.uid)));
+            let Some(ready) = ready else {
+                let stuck = error(&pending[0], "its inputs form a cycle: a dataflow must be acyclic");
+                self.operators.append(&mut pending);
+                return Err(stuck);
+            };
+            let operator = pending.remove(ready);
+            placed.insert(operator.uid.clone());
+            self.operators.push(operator);
+        }
+        Ok(())
+    }
+
+    /// Checks every edge and returns the format of each operator's first input.
+    fn check_keys_and_formats(&self) -> Result<Vec<Format>, GraphError> {
+        let mut inputs = Vec::with_capacity(self.operators.len());
+        let mut formats: BTreeMap<&OperatorUid, Format> = BTreeMap::new();
+        for operator in &self.operators {
+            let input = operator.inputs.first().map(|first| match &first.side {
+                None => formats.get(&first.uid).copied().unwrap_or_default(),
+                Some(side) => self
+                    .operator(&first.uid)
+                    .and_then(|o| o.side_format(side))
+                    .unwrap_or_default(),
+            });
+            for reference in &operator.inputs {
+                let given = match &reference.side {
+                    None => formats.get(&reference.uid).copied().unwrap_or_default(),
+                    Some(side) => self
+                        .operator(&reference.uid)
+                        .and_then(|o| o.side_format(side))
+                        .unwrap_or_default(),
+                };
+                let wanted = operator.input_format().or(input).unwrap_or_default();
+                if !given.fits(wanted) {
+                    let message = format!(
+                        "it reads {wanted:?} but `{}` emits {given:?}: put a function between that converts",
+                        reference.uid
+                    );
+                    return Err(error(operator, message));
+                }
+            }
+            self.check_keyed(operator)?;
+            let input = input.unwrap_or_default();
+            check_key_fields(operator, input)?;
+            formats.insert(&operator.uid, operator.output_format(input));
+            inputs.push(input);
+        }
+        Ok(inputs)
+    }
+
+    fn check_keyed(&self, operator: &LogicalOperator) -> Result<(), GraphError> {
+        let needs_key = match &operator.kind {
+            OperatorKind::Function { description, .. } => description.kind.needs_key(),
+            OperatorKind::Rolling { .. } => true,
+            _ => false,
+        };
+        let keyed = operator.inputs.iter().all(|input| {
+            self.operator(&input.uid)
+                .is_some_and(|from| matches!(from.kind, OperatorKind::KeyBy { .. }))
+        });
+        if needs_key && !keyed {
+            return Err(error(
+                operator,
+                "it needs a keyed stream: put a `key-by` before it",
+            ));
+        }
+        let by_function = matches!(
+            &operator.kind,
+            OperatorKind::KeyBy {
+                selector: KeySelector::Function,
+                ..
+            }
+        );
+        let after_selector = operator.inputs.iter().all(|input| {
+            self.operator(&input.uid).is_some_and(|from| {
+                matches!(&from.kind, OperatorKind::Function { description, .. } if description.kind == FunctionKind::KeySelector)
+            })
+        });
+        if by_function && !after_selector {
+            return Err(error(
+                operator,
+                "`key-by` by a function needs a function of kind key-selector",
+            ));
+        }
+        Ok(())
+    }
+
+    fn warnings(&self) -> Vec<GraphWarning> {
+        let unnamed = self.operators.iter().filter(|o| !o.uid_given && o.has_state());
+        unnamed
+            .map(|o| GraphWarning {
+                operator: o.uid.clone(),
+                message: "it has state but no `uid`: the one derived from the graph changes with the graph, and its state \
+                          is then not found again"
+                    .to_owned(),
+            })
+            .collect()
+    }
+}
+
+impl LogicalOperator {
+    /// Whether a checkpoint holds something of it.
+    pub fn has_state(&self) -> bool {
+        match &self.kind {
+            OperatorKind::Source { .. } | OperatorKind::Sink { .. } | OperatorKind::Rolling { .. } => true,
+            OperatorKind::Function { description, .. } => {
+                description.kind.needs_key() || description.is_buffering()
+            }
+            OperatorKind::KeyBy { .. } | OperatorKind::Partition { .. } | OperatorKind::Union => false,
+        }
+    }
+
+    /// The format of a side output; `None`: it has no such side output.
+    pub fn side_format(&self, side: &str) -> Option<Format> {
+        match &self.kind {
+            OperatorKind::Function { description, .. } => description
+                .side_outputs
+                .iter()
+                .find(|o| o.name == side)
+                .map(|o| o.format),
+            _ => None,
+        }
+    }
+
+    fn input_format(&self) -> Option<Format> {
+        match &self.kind {
+            OperatorKind::Sink { format, .. } => Some(*format),
+            OperatorKind::Function { description, .. } => Some(description.input),
+            // A count does not look into the record.
+            OperatorKind::Rolling {
+                aggregation: RollingAggregation::Count,
+            } => None,
+            OperatorKind::Rolling { .. } => Some(Format::Json),
+            _ => None,
+        }
+    }
+
+    fn output_format(&self, input: Format) -> Format {
+        match &self.kind {
+            OperatorKind::Source { format, .. } => *format,
+            // A filter and a key selector pass records on as they are.
+            OperatorKind::Function { description, .. } => match description.kind {
+                FunctionKind::Filter | FunctionKind::KeySelector => input,
+                _ => description.output,
+            },
+            OperatorKind::Rolling { .. } => Format::Json,
+            _ => input,
+        }
+    }
+}
+
+/// Fields can be found in JSON by name and in CSV by number.
+fn check_key_fields(operator: &LogicalOperator, input: Format) -> Result<(), GraphError> {
+    let OperatorKind::KeyBy { selector, .. } = &operator.kind else {
+        return Ok(());
+    };
+    let fields: &[String] = match selector {
+        KeySelector::Field(field) => std::slice::from_ref(field),
+        KeySelector::Fields(fields) if fields.is_empty() => {
+            return Err(error(operator, "`fields` is empty: name one"));
+        }
+        KeySelector::Fields(fields) => fields,
+        KeySelector::Value | KeySelector::Function => return Ok(()),
+    };
+    match input {
+        Format::Json => Ok(()),
+        Format::Csv => match fields.iter().find(|field| field.parse::<u16>().is_err()) {
+            Some(field) => Err(error(
+                operator,
+                format!("`{field}` is no column number: columns of CSV count from 0"),
+            )),
+            None => Ok(()),
+        },
+        other => {
+            let message = format!(
+                "it looks for a field in records of format {other:?}: declare `json` or `csv` where they come from, or use \
+                 `key-by: {{value: true}}`"
+            );
+            Err(error(operator, message))
+        }
+    }
+}
+
+fn error(operator: &LogicalOperator, message: impl Into<String>) -> GraphError {
+    GraphError {
+        operator: operator.uid.clone(),
+        message: message.into(),
+    }
+}

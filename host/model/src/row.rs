@@ -1,0 +1,311 @@
+//! One record or timer as bytes: the layout of `docs/frame.md`.
+//!
+//! Invariant: a [`RowRef`] only exists for bytes whose lengths agree, so that its accessors cannot
+//! fail. Bytes from outside pass through [`read`] first.
+
+use crate::time::Timestamp;
+
+/// Bytes of a row before its key.
+pub const HEADER_LEN: usize = 32;
+
+/// "None" in the `key` and `group` fields of a row in a frame.
+pub const NONE: u32 = u32::MAX;
+
+/// A record.
+pub const KIND_ELEMENT: u8 = 1;
+/// A fired event-time timer.
+pub const KIND_EVENT_TIMER: u8 = 2;
+/// A fired processing-time timer.
+pub const KIND_PROCESSING_TIMER: u8 = 3;
+
+/// The row has a timestamp.
+pub const FLAG_TIMESTAMP: u8 = 1;
+/// The row has a key, in the row or in the frame's KEYS.
+pub const FLAG_KEYED: u8 = 2;
+/// The value is null.
+pub const FLAG_NULL: u8 = 4;
+/// An extension follows the value.
+pub const FLAG_EXTENSION: u8 = 8;
+
+/// A header of the record: `name length u16, name, value`.
+pub const EXTENSION_HEADER: u16 = 1;
+/// Where the source found the record; opaque to all but the source.
+pub const EXTENSION_SOURCE_POSITION: u16 = 2;
+
+/// What is wrong with bytes that should be rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RowError {
+    /// The bytes end within the row.
+    #[error("a row of {length} bytes at offset {offset} exceeds the {available} bytes that are left")]
+    Truncated {
+        /// Where the row starts.
+        offset: usize,
+        /// What it claims to have.
+        length: usize,
+        /// What there is.
+        available: usize,
+    },
+    /// Key and value do not fit in the row's own length.
+    #[error(
+        "the row at offset {offset} of {length} bytes cannot hold a key of {key_len} and a value of {value_len}"
+    )]
+    Inconsistent {
+        /// Where the row starts.
+        offset: usize,
+        /// Its length.
+        length: usize,
+        /// Its claimed key length.
+        key_len: usize,
+        /// Its claimed value length.
+        value_len: usize,
+    },
+}
+
+/// The fixed fields of a row, to write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowHeader {
+    /// `KIND_…`
+    pub kind: u8,
+    /// `FLAG_…`
+    pub flags: u8,
+    /// Input or output index.
+    pub port: u16,
+    /// Key hash, key index or cause: see `docs/frame.md`.
+    pub key: u32,
+    /// Key group or namespace index.
+    pub group: u32,
+    /// Meaningful with [`FLAG_TIMESTAMP`], or of a timer.
+    pub timestamp: Timestamp,
+}
+
+impl RowHeader {
+    /// An element without key; `timestamp` sets the flag.
+    pub fn element(timestamp: Option<Timestamp>) -> Self {
+        Self {
+            kind: KIND_ELEMENT,
+            flags: if timestamp.is_some() { FLAG_TIMESTAMP } else { 0 },
+            port: 0,
+            key: 0,
+            group: 0,
+            timestamp: timestamp.unwrap_or(0),
+        }
+    }
+}
+
+/// A row within bytes that were checked.
+#[derive(Clone, Copy)]
+pub struct RowRef<'a> {
+    bytes: &'a [u8],
+}
+
+#[inline]
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    let mut raw = [0; 4];
+    raw.copy_from_slice(&bytes[at..at + 4]);
+    u32::from_le_bytes(raw)
+}
+
+/// Reads the row at `offset`; the next one starts at `offset + row.len()`.
+#[inline]
+pub fn read(bytes: &[u8], offset: usize) -> Result<RowRef<'_>, RowError> {
+    let rest = bytes.get(offset..).unwrap_or_default();
+    if rest.len() < HEADER_LEN {
+        return Err(RowError::Truncated {
+            offset,
+            length: HEADER_LEN,
+            available: rest.len(),
+        });
+    }
+    let length = u32_at(rest, 0) as usize;
+    if length > rest.len() {
+        return Err(RowError::Truncated {
+            offset,
+            length,
+            available: rest.len(),
+        });
+    }
+    let (key_len, value_len) = (u32_at(rest, 24) as usize, u32_at(rest, 28) as usize);
+    // IMPORTANT: no sum of untrusted lengths may wrap; usize is 64 bits on every host that we build for.
+    if length < HEADER_LEN || HEADER_LEN + key_len + value_len > length {
+        return Err(RowError::Inconsistent {
+            offset,
+            length,
+            key_len,
+            value_len,
+        });
+    }
+    Ok(RowRef {
+        bytes: &rest[..length],
+    })
+}
+
+impl<'a> RowRef<'a> {
+    /// The row's bytes, header included.
+    #[inline]
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The whole row's length.
+    #[inline]
+    #[allow(clippy::len_without_is_empty)] // A row is never empty.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// `KIND_…`
+    #[inline]
+    pub fn kind(&self) -> u8 {
+        self.bytes[4]
+    }
+
+    /// `FLAG_…`
+    #[inline]
+    pub fn flags(&self) -> u8 {
+        self.bytes[5]
+    }
+
+    /// Input or output index.
+    #[inline]
+    pub fn port(&self) -> u16 {
+        u16::from_le_bytes([self.bytes[6], self.bytes[7]])
+    }
+
+    /// The `key` field: in a batch the lower half of the key's hash.
+    #[inline]
+    pub fn key_field(&self) -> u32 {
+        u32_at(self.bytes, 8)
+    }
+
+    /// The `group` field: in a batch the key group.
+    #[inline]
+    pub fn group_field(&self) -> u32 {
+        u32_at(self.bytes, 12)
+    }
+
+    /// The raw timestamp field, whatever the flag says.
+    #[inline]
+    pub fn timestamp_field(&self) -> Timestamp {
+        let mut raw = [0; 8];
+        raw.copy_from_slice(&self.bytes[16..24]);
+        i64::from_le_bytes(raw)
+    }
+
+    /// Event time, where one was assigned.
+    #[inline]
+    pub fn timestamp(&self) -> Option<Timestamp> {
+        (self.flags() & FLAG_TIMESTAMP != 0).then(|| self.timestamp_field())
+    }
+
+    /// The key; none on a stream that is not keyed.
+    #[inline]
+    pub fn key(&self) -> Option<&'a [u8]> {
+        let key_len = u32_at(self.bytes, 24) as usize;
+        (self.flags() & FLAG_KEYED != 0).then(|| &self.bytes[HEADER_LEN..HEADER_LEN + key_len])
+    }
+
+    /// The value; empty where it is null.
+    #[inline]
+    pub fn value(&self) -> &'a [u8] {
+        let start = HEADER_LEN + u32_at(self.bytes, 24) as usize;
+        &self.bytes[start..start + u32_at(self.bytes, 28) as usize]
+    }
+
+    /// Whether the value is null rather than empty.
+    #[inline]
+    pub fn is_null(&self) -> bool {
+        self.flags() & FLAG_NULL != 0
+    }
+
+    /// The extension bytes; empty where there are none.
+    #[inline]
+    pub fn extension(&self) -> &'a [u8] {
+        let start = HEADER_LEN + u32_at(self.bytes, 24) as usize + u32_at(self.bytes, 28) as usize;
+        if self.flags() & FLAG_EXTENSION != 0 {
+            &self.bytes[start..]
+        } else {
+            &[]
+        }
+    }
+
+    /// The fixed fields.
+    #[inline]
+    pub fn header(&self) -> RowHeader {
+        RowHeader {
+            kind: self.kind(),
+            flags: self.flags(),
+            port: self.port(),
+            key: self.key_field(),
+            group: self.group_field(),
+            timestamp: self.timestamp_field(),
+        }
+    }
+}
+
+/// Appends a row. Key, value and extension must together stay under 4 GiB; callers limit records far
+/// below that (`Limits::record_bytes_max`).
+#[inline]
+pub fn write(out: &mut Vec<u8>, header: RowHeader, key: &[u8], value: &[u8], extension: &[u8]) {
+    let length = HEADER_LEN + key.len() + value.len() + extension.len();
+    out.reserve(length);
+    let mut fixed = [0u8; HEADER_LEN];
+    fixed[0..4].copy_from_slice(&(length as u32).to_le_bytes());
+    fixed[4] = header.kind;
+    fixed[5] = header.flags;
+    fixed[6..8].copy_from_slice(&header.port.to_le_bytes());
+    fixed[8..12].copy_from_slice(&header.key.to_le_bytes());
+    fixed[12..16].copy_from_slice(&header.group.to_le_bytes());
+    fixed[16..24].copy_from_slice(&header.timestamp.to_le_bytes());
+    fixed[24..28].copy_from_slice(&(key.len() as u32).to_le_bytes());
+    fixed[28..32].copy_from_slice(&(value.len() as u32).to_le_bytes());
+    out.extend_from_slice(&fixed);
+    out.extend_from_slice(key);
+    out.extend_from_slice(value);
+    if !extension.is_empty() {
+        out.extend_from_slice(extension);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_reads_back_as_it_was_written() {
+        let mut bytes = Vec::new();
+        let header = RowHeader {
+            flags: FLAG_TIMESTAMP | FLAG_KEYED,
+            key: 7,
+            group: 9,
+            ..RowHeader::element(Some(-5))
+        };
+        write(&mut bytes, header, b"k", b"value", b"");
+        let row = read(&bytes, 0).unwrap();
+        assert_eq!(row.header(), header);
+        assert_eq!(
+            (row.key(), row.value(), row.timestamp()),
+            (Some(&b"k"[..]), &b"value"[..], Some(-5))
+        );
+        assert_eq!(row.len(), bytes.len());
+    }
+
+    #[test]
+    fn every_truncation_is_refused() {
+        let mut bytes = Vec::new();
+        write(&mut bytes, RowHeader::element(None), b"", b"value", b"");
+        for end in 0..bytes.len() {
+            assert!(
+                matches!(read(&bytes[..end], 0), Err(RowError::Truncated { .. })),
+                "{end}"
+            );
+        }
+    }
+
+    #[test]
+    fn lengths_that_lie_are_refused() {
+        let mut bytes = Vec::new();
+        write(&mut bytes, RowHeader::element(None), b"", b"value", b"");
+        bytes[24..28].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert!(matches!(read(&bytes, 0), Err(RowError::Inconsistent { .. })));
+    }
+}

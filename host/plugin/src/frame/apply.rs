@@ -1,0 +1,245 @@
+//! Applies a valid answer: state, timers, metrics, rows.
+//!
+//! Invariant: whatever fails here is the host's fault; the answer was checked before.
+
+use wasmill_engine::operator::OperatorContext;
+use wasmill_engine::output::Output;
+use wasmill_model::batch::BatchBuilder;
+use wasmill_model::row::RowHeader;
+use wasmill_state::backend::{KeyedStateBackend, Locator, StateError, StateKey, Values, Write};
+
+use super::answer::{Answer, STATUS_CLEARED, STATUS_SET};
+use super::cursor::Cursor;
+use super::encode::{FrameEncoder, PrefetchedState};
+use super::writes::{self, WriteEntry, WriteOp};
+use crate::journal::effects::apply_timers;
+use crate::journal::keys::CallKeys;
+use crate::journal::scope::{CallScope, DeclaredState, fold_built_in};
+use wasmill_model::function::StateKind;
+
+/// Applies all effects but the rows: first those of imports, then those of the answer. The backend must
+/// be attached to the scope.
+pub fn apply(
+    answer: &Answer,
+    encoder: &FrameEncoder,
+    prefetched: &[PrefetchedState],
+    scope: &mut CallScope,
+    context: &mut OperatorContext,
+) -> Result<(), StateError> {
+    for (metric, value) in &answer.metrics {
+        scope.metrics.record(*metric, *value);
+    }
+    scope.apply(&mut context.timers, &context.metrics)?;
+    // Names are cloned only where a function has states that do not travel.
+    let states = if answer.writes.is_empty() {
+        Vec::new()
+    } else {
+        scope.states().to_vec()
+    };
+    let Some((keys, backend)) = scope.keys_and_backend() else {
+        return Err(StateError::Corrupt(
+            "no backend is attached to the call".to_owned(),
+        ));
+    };
+    apply_state(answer, encoder, prefetched, keys, backend)?;
+    apply_writes(&answer.bytes[answer.writes.clone()], &states, keys, backend)?;
+    apply_timers(&answer.timers, keys, &mut context.timers);
+    Ok(())
+}
+
+/// Rows: those of imports come before those of the answer.
+pub fn emit(answer: &Answer, scope: &mut CallScope, out: &mut Output) {
+    scope.emissions.flush(out);
+    out.emit(0, answer.output.clone());
+    let mut ports: Vec<BatchBuilder> = Vec::new();
+    for row in &answer.side {
+        let port = usize::from(row.port());
+        if ports.len() <= port {
+            ports.resize_with(port + 1, BatchBuilder::default);
+        }
+        ports[port].push(
+            RowHeader {
+                port: 0,
+                ..row.header()
+            },
+            b"",
+            row.value(),
+            b"",
+        );
+    }
+    for (port, rows) in ports.iter_mut().enumerate() {
+        out.emit(port as u16, rows.finish());
+    }
+}
+
+fn apply_state(
+    answer: &Answer,
+    encoder: &FrameEncoder,
+    prefetched: &[PrefetchedState],
+    keys: &CallKeys,
+    backend: &mut dyn KeyedStateBackend,
+) -> Result<(), StateError> {
+    let bytes = &answer.bytes;
+    for block in &answer.state {
+        let Some(state) = prefetched.get(block.index) else {
+            continue;
+        };
+        let locators = encoder
+            .values(block.index)
+            .map_or(&[][..], |values| &values.locators);
+        let mut lengths = Cursor::new(&bytes[block.lengths.clone()]);
+        let mut values = Cursor::new(&bytes[block.values.clone()]);
+        let statuses = &bytes[block.statuses.clone()];
+        let mut writes = Vec::with_capacity(statuses.len());
+        for (pair, status) in statuses.iter().enumerate() {
+            let value = match *status {
+                STATUS_SET => lengths.u32().and_then(|length| values.take(length as usize)).ok(),
+                STATUS_CLEARED => None,
+                _ => continue,
+            };
+            writes.push(Write {
+                key: keys.pair_state(pair),
+                locator: locators.get(pair).copied().unwrap_or(Locator::UNKNOWN),
+                value,
+            });
+        }
+        if !writes.is_empty() {
+            backend.write_batch(state.id, &writes)?;
+        }
+    }
+    Ok(())
+}
+
+/// Applies entries in their order; runs of the same kind on one state go in one batch.
+fn apply_writes(
+    section: &[u8],
+    states: &[DeclaredState],
+    keys: &CallKeys,
+    backend: &mut dyn KeyedStateBackend,
+) -> Result<(), StateError> {
+    let mut cursor = Cursor::new(section);
+    let mut run: Vec<(WriteEntry<'_>, StateKey<'_>)> = Vec::new();
+    while let Ok(entry) = writes::read(&mut cursor) {
+        let (Some(state), Some(key)) = (states.get(entry.slot as usize), keys.key_of_row(entry.row)) else {
+            continue;
+        };
+        if run
+            .first()
+            .is_some_and(|(first, _)| first.slot != entry.slot || !is_one_run(first.op, entry.op, state.kind))
+        {
+            apply_run(&run, states, backend)?;
+            run.clear();
+        }
+        let key = StateKey {
+            map_key: entry.map_key,
+            ..keys.state_key(key, entry.namespace)
+        };
+        run.push((entry, key));
+    }
+    apply_run(&run, states, backend)
+}
+
+fn is_one_run(first: WriteOp, next: WriteOp, kind: StateKind) -> bool {
+    let single = |op| match op {
+        WriteOp::Set | WriteOp::Put | WriteOp::Remove => true,
+        WriteOp::Clear => !matches!(kind, StateKind::List | StateKind::Map),
+        _ => false,
+    };
+    (single(first) && single(next)) || (first == next && matches!(first, WriteOp::Append | WriteOp::Fold))
+}
+
+fn apply_run(
+    run: &[(WriteEntry<'_>, StateKey<'_>)],
+    states: &[DeclaredState],
+    backend: &mut dyn KeyedStateBackend,
+) -> Result<(), StateError> {
+    let Some((first, key)) = run.first() else {
+        return Ok(());
+    };
+    let Some(state) = states.get(first.slot as usize) else {
+        return Ok(());
+    };
+    let is_whole = matches!(state.kind, StateKind::List | StateKind::Map);
+    match first.op {
+        WriteOp::Fold => apply_folds(run, state, backend),
+        WriteOp::Append => run
+            .iter()
+            .try_for_each(|(entry, key)| backend.append(state.id, *key, entry.value)),
+        WriteOp::Replace => {
+            backend.clear(state.id, *key)?;
+            writes::elements(first.value)
+                .filter_map(Result::ok)
+                .try_for_each(|element| backend.append(state.id, *key, element))
+        }
+        WriteOp::Clear if is_whole => backend.clear(state.id, *key),
+        _ => {
+            let writes: Vec<Write<'_>> = run
+                .iter()
+                .map(|(entry, key)| Write {
+                    key: *key,
+                    locator: Locator::UNKNOWN,
+                    value: matches!(entry.op, WriteOp::Set | WriteOp::Put).then_some(entry.value),
+                })
+                .collect();
+            backend.write_batch(state.id, &writes)
+        }
+    }
+}
+
+/// Folds by the built-in reducer: each key is read once and written once, however often it is folded.
+fn apply_folds(
+    run: &[(WriteEntry<'_>, StateKey<'_>)],
+    state: &DeclaredState,
+    backend: &mut dyn KeyedStateBackend,
+) -> Result<(), StateError> {
+    let Some(reduce) = state.reduce else { return Ok(()) };
+    let mut positions = std::collections::BTreeMap::new();
+    let mut distinct: Vec<StateKey<'_>> = Vec::new();
+    for (_, key) in run {
+        positions.entry((key.key, key.namespace)).or_insert_with(|| {
+            distinct.push(*key);
+            distinct.len() - 1
+        });
+    }
+    let mut stored = Values::default();
+    backend.get_many(state.id, &distinct, &mut stored)?;
+    let mut at = 0;
+    let mut folded: Vec<Option<[u8; 8]>> = Vec::with_capacity(distinct.len());
+    for length in &stored.lengths {
+        if *length == wasmill_state::backend::NONE {
+            folded.push(None);
+            continue;
+        }
+        let bytes = stored.bytes.get(at..at + *length as usize).unwrap_or_default();
+        at += *length as usize;
+        let eight = <[u8; 8]>::try_from(bytes).map_err(|_| wrong_accumulator(bytes.len()))?;
+        folded.push(Some(eight));
+    }
+    for (entry, key) in run {
+        let Some(position) = positions.get(&(key.key, key.namespace)) else {
+            continue;
+        };
+        let Some(value) = folded.get_mut(*position) else {
+            continue;
+        };
+        let sum = fold_built_in(reduce, value.as_ref().map(|v| &v[..]), entry.value);
+        *value = Some(sum.map_err(StateError::Corrupt)?.to_le_bytes());
+    }
+    let writes: Vec<Write<'_>> = distinct
+        .iter()
+        .zip(&folded)
+        .enumerate()
+        .map(|(position, (key, value))| Write {
+            key: *key,
+            locator: stored.locators.get(position).copied().unwrap_or(Locator::UNKNOWN),
+            value: value.as_ref().map(|v| &v[..]),
+        })
+        .collect();
+    backend.write_batch(state.id, &writes)
+}
+
+fn wrong_accumulator(length: usize) -> StateError {
+    StateError::Corrupt(format!(
+        "the accumulator of a built-in reducer has {length} bytes instead of 8: the state was written under another declaration"
+    ))
+}

@@ -1,0 +1,248 @@
+//! What a call leaves behind beside state: rows, timers, metrics.
+//!
+//! Invariant: nothing here reaches the job before the call has succeeded. (Log lines are kept by the
+//! sandbox in the same way.)
+
+use wasmill_engine::metrics::{OperatorMetrics, UserMetric};
+use wasmill_engine::output::Output;
+use wasmill_model::batch::{BatchBuilder, BatchMark};
+use wasmill_model::row::RowHeader;
+use wasmill_model::time::Timestamp;
+use wasmill_state::timers::{TimeDomain, Timer, TimerQueue};
+
+use super::keys::CallKeys;
+
+/// Metrics of one instance at most.
+pub const METRICS_MAX: usize = 1_000;
+/// A timer registered or deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimerOp {
+    /// Whether it is registered rather than deleted.
+    pub register: bool,
+    /// Its clock.
+    pub domain: TimeDomain,
+    /// Index of the key.
+    pub key: u32,
+    /// Index of the namespace.
+    pub namespace: u32,
+    /// When it fires.
+    pub timestamp: Timestamp,
+}
+
+/// Applies timers in their order.
+pub fn apply_timers(ops: &[TimerOp], keys: &CallKeys, timers: &mut TimerQueue) {
+    for op in ops {
+        let timer = Timer {
+            timestamp: op.timestamp,
+            group: keys.group(op.key),
+            key: keys.encoded(op.key).into(),
+            namespace: keys.namespace_bytes(op.namespace).into(),
+        };
+        if op.register {
+            timers.register(op.domain, timer);
+        } else {
+            timers.delete(op.domain, &timer);
+        }
+    }
+}
+
+/// Rows emitted one by one, by port. Rows of earlier calls that succeeded stay when one is undone.
+#[derive(Default)]
+pub struct Emissions {
+    ports: Vec<(BatchBuilder, BatchMark)>,
+    bytes_of_call: usize,
+    rows_of_call: u32,
+}
+
+impl Emissions {
+    /// Marks the start of a call.
+    pub fn begin(&mut self) {
+        self.bytes_of_call = 0;
+        self.rows_of_call = 0;
+        for (builder, mark) in &mut self.ports {
+            *mark = builder.mark();
+        }
+    }
+
+    /// Drops what the call under way has emitted.
+    pub fn undo(&mut self) {
+        for (builder, mark) in &mut self.ports {
+            builder.truncate(*mark);
+        }
+    }
+
+    /// Adds a row.
+    pub fn push(&mut self, port: u16, header: RowHeader, value: &[u8]) {
+        self.bytes_of_call += value.len() + wasmill_model::row::HEADER_LEN;
+        self.rows_of_call += 1;
+        self.port(port).push(header, b"", value, b"");
+    }
+
+    /// Bytes that the call under way has emitted.
+    pub fn bytes_of_call(&self) -> usize {
+        self.bytes_of_call
+    }
+
+    /// Rows that the call under way has emitted by [`Emissions::push`].
+    pub fn rows_of_call(&self) -> u32 {
+        self.rows_of_call
+    }
+
+    /// The rows of a port.
+    pub fn port(&mut self, port: u16) -> &mut BatchBuilder {
+        let at = usize::from(port);
+        if self.ports.len() <= at {
+            self.ports.resize_with(at + 1, Default::default);
+        }
+        &mut self.ports[at].0
+    }
+
+    /// Bytes of all ports.
+    pub fn len(&self) -> usize {
+        self.ports.iter().map(|(builder, _)| builder.len()).sum()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Hands all rows on.
+    pub fn flush(&mut self, out: &mut Output) {
+        for (port, (builder, mark)) in self.ports.iter_mut().enumerate() {
+            if !builder.is_empty() {
+                let room = builder.len();
+                out.emit(port as u16, builder.finish_with_capacity(room));
+            }
+            *mark = BatchMark::default();
+        }
+    }
+}
+
+/// Kinds of metrics, by their codes in `docs/frame.md`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    /// A sum.
+    Counter,
+    /// The last value.
+    Gauge,
+    /// All observations.
+    Histogram,
+}
+
+impl MetricKind {
+    /// From a frame's code.
+    pub fn from_code(code: u32) -> Option<Self> {
+        match code {
+            1 => Some(Self::Counter),
+            2 => Some(Self::Gauge),
+            3 => Some(Self::Histogram),
+            _ => None,
+        }
+    }
+}
+
+/// The metrics that an instance has made, and what the call under way records in them.
+#[derive(Default)]
+pub struct Metrics {
+    known: Vec<(String, MetricKind)>,
+    records: Vec<(u32, f64)>,
+}
+
+impl Metrics {
+    /// The number of a metric, which is made on first use; the error says what is wrong with it.
+    pub fn register(&mut self, name: &str, kind: MetricKind) -> Result<u32, String> {
+        if let Some(at) = self.known.iter().position(|(known, _)| known == name) {
+            let known = self.known[at].1;
+            return if known == kind {
+                Ok(at as u32)
+            } else {
+                Err(format!(
+                    "metric `{name}` is a {known:?} already and cannot be a {kind:?}"
+                ))
+            };
+        }
+        let mut bytes = name.bytes();
+        let valid = name.len() <= 256
+            && bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+            && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if !valid {
+            let shown: String = name.chars().take(64).collect();
+            return Err(format!(
+                "metric name `{}` is not [a-zA-Z_][a-zA-Z0-9_]* of at most 256 characters",
+                shown.escape_debug()
+            ));
+        }
+        if self.known.len() == METRICS_MAX {
+            return Err(format!(
+                "metric `{name}`: a function has at most {METRICS_MAX} metrics"
+            ));
+        }
+        self.known.push((name.to_owned(), kind));
+        Ok((self.known.len() - 1) as u32)
+    }
+
+    /// The kind of a metric by its number.
+    pub fn kind(&self, metric: u32) -> Option<MetricKind> {
+        self.known.get(metric as usize).map(|(_, kind)| *kind)
+    }
+
+    /// Records a value in a metric that is known.
+    pub fn record(&mut self, metric: u32, value: f64) {
+        self.records.push((metric, value));
+    }
+
+    /// Forgets what the call under way has recorded; metrics stay known.
+    pub fn undo(&mut self) {
+        self.records.clear();
+    }
+
+    /// Publishes what was recorded.
+    pub fn apply(&mut self, target: &OperatorMetrics) {
+        if self.records.is_empty() {
+            return;
+        }
+        // Only a publisher that panicked poisons the lock, and its map is still a map.
+        let mut user = target
+            .user
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        for (metric, value) in self.records.drain(..) {
+            let Some((name, kind)) = self.known.get(metric as usize) else {
+                continue;
+            };
+            if !user.contains_key(name) {
+                user.insert(name.clone(), empty_metric(*kind));
+            }
+            if let Some(known) = user.get_mut(name) {
+                fold_metric(known, value);
+            }
+        }
+    }
+}
+
+fn empty_metric(kind: MetricKind) -> UserMetric {
+    match kind {
+        MetricKind::Counter => UserMetric::Counter(0.0),
+        MetricKind::Gauge => UserMetric::Gauge(0.0),
+        MetricKind::Histogram => UserMetric::Histogram {
+            count: 0,
+            sum: 0.0,
+            min: f64::INFINITY,
+            max: f64::NEG_INFINITY,
+        },
+    }
+}
+
+fn fold_metric(metric: &mut UserMetric, value: f64) {
+    match metric {
+        UserMetric::Counter(sum) => *sum += value,
+        UserMetric::Gauge(last) => *last = value,
+        UserMetric::Histogram { count, sum, min, max } => {
+            *count += 1;
+            *sum += value;
+            *min = min.min(value);
+            *max = max.max(value);
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! All effects of a guest call, until the call has succeeded.
+//!
+//! Invariant: a call that fails leaves no trace: state writes, rows, timers and metrics sit here with
+//! read-your-writes, and are applied on success only. Both families share it.
+
+pub mod effects;
+pub mod keys;
+pub mod overlay;
+pub mod scope;
+#[cfg(test)]
+mod tests;

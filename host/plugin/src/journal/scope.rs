@@ -1,0 +1,448 @@
+//! What the imports of an instance work on: the call under way, its keys, its state and its effects.
+//!
+//! The backend moves in for the time of a call and out again after it, so that imports reach it without
+//! sharing. Every method that a guest can reach takes indexes and names that are not trusted: the error
+//! says what was wrong and is the guest's fault; a fault of the backend is kept aside as the host's.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use wasmill_engine::metrics::OperatorMetrics;
+use wasmill_model::function::{BuiltInReduce, FunctionDescription, StateKind};
+use wasmill_model::time::{Timestamp, WATERMARK_NONE};
+use wasmill_state::backend::{KeyedStateBackend, Locator, Page, StateError, StateId};
+use wasmill_state::timers::TimerQueue;
+
+use super::effects::{Emissions, Metrics, TimerOp, apply_timers};
+use super::keys::{CallKeys, NONE};
+use super::overlay::{Address, Below, Overlay, read_stored};
+use crate::frame::encode::Clocks;
+use crate::sandbox::limiter::LimitHit;
+
+/// Bytes of one page of a list or a map at most; a page holds at least one entry whatever its size.
+pub const PAGE_BYTES_MAX: usize = 1 << 20;
+
+/// A state that the function declares, and where it lives.
+#[derive(Clone, Debug)]
+pub struct DeclaredState {
+    /// As declared.
+    pub name: String,
+    /// As declared.
+    pub kind: StateKind,
+    /// As declared.
+    pub reduce: Option<BuiltInReduce>,
+    /// Whether its values travel in frames.
+    pub prefetched: bool,
+    /// Where it lives.
+    pub id: StateId,
+}
+
+/// Bounds of what a guest may ask for or hand over, in bytes and calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScopeLimits {
+    /// One result of an import, and all rows that one call emits by imports.
+    pub output_bytes_max: usize,
+    /// One value or element.
+    pub record_bytes_max: usize,
+    /// Imports in one call.
+    pub host_calls_max: u64,
+}
+
+/// The record at hand, of the typed family.
+#[derive(Default)]
+pub struct RecordAtHand {
+    /// Its event time; what its emissions carry.
+    pub timestamp: Option<Timestamp>,
+    /// Whether its value is null.
+    pub is_null: bool,
+    /// Its extension.
+    pub extension: Vec<u8>,
+}
+
+/// See the module.
+pub struct CallScope {
+    /// The keys of the call.
+    pub keys: CallKeys,
+    /// Rows that imports emitted.
+    pub emissions: Emissions,
+    /// Metrics that the instance has made.
+    pub metrics: Metrics,
+    /// The operator's clocks.
+    pub clocks: Clocks,
+    /// The record at hand, of the typed family.
+    pub record: RecordAtHand,
+    /// The function's own state by the order of `operator-state` in `describe`.
+    pub operator_lists: Vec<Vec<Vec<u8>>>,
+    /// Timers of the call.
+    pub timers: Vec<TimerOp>,
+    /// The greatest row index that rows emitted by imports name as their cause.
+    pub last_cause: Option<u32>,
+    overlay: Overlay,
+    description: Arc<FunctionDescription>,
+    context_json: Arc<str>,
+    states: Vec<DeclaredState>,
+    ids: Vec<StateId>,
+    limits: ScopeLimits,
+    backend: Option<Box<dyn KeyedStateBackend>>,
+    host_calls: u64,
+    host_error: Option<StateError>,
+    last_read: Option<(Address, Locator)>,
+    limit_hit: Cell<Option<LimitHit>>,
+}
+
+impl CallScope {
+    /// For one instance of a function; `states` in the order of `describe`.
+    pub fn new(
+        description: Arc<FunctionDescription>,
+        states: Vec<DeclaredState>,
+        context_json: Arc<str>,
+        limits: ScopeLimits,
+    ) -> Self {
+        Self {
+            keys: CallKeys::default(),
+            emissions: Emissions::default(),
+            metrics: Metrics::default(),
+            clocks: Clocks {
+                watermark: WATERMARK_NONE,
+                processing_time: 0,
+            },
+            record: RecordAtHand::default(),
+            operator_lists: vec![Vec::new(); description.operator_state.len()],
+            timers: Vec::new(),
+            last_cause: None,
+            overlay: Overlay::default(),
+            ids: states.iter().map(|state| state.id).collect(),
+            description,
+            context_json,
+            states,
+            limits,
+            backend: None,
+            host_calls: 0,
+            host_error: None,
+            last_read: None,
+            limit_hit: Cell::new(None),
+        }
+    }
+
+    /// What the function declares.
+    pub fn description(&self) -> &FunctionDescription {
+        &self.description
+    }
+
+    /// The runtime context as JSON.
+    pub fn context_json(&self) -> &str {
+        &self.context_json
+    }
+
+    /// The declared states.
+    pub fn states(&self) -> &[DeclaredState] {
+        &self.states
+    }
+
+    /// The bounds.
+    pub fn limits(&self) -> ScopeLimits {
+        self.limits
+    }
+
+    /// Takes the backend for the calls to come; [`CallScope::detach`] gives it back.
+    pub fn attach(&mut self, backend: Box<dyn KeyedStateBackend>) {
+        self.backend = Some(backend);
+    }
+
+    /// Gives the backend back.
+    pub fn detach(&mut self) -> Option<Box<dyn KeyedStateBackend>> {
+        self.backend.take()
+    }
+
+    /// The keys and the backend, side by side; `None` where no backend is attached.
+    pub fn keys_and_backend(&mut self) -> Option<(&CallKeys, &mut dyn KeyedStateBackend)> {
+        Some((&self.keys, &mut **self.backend.as_mut()?))
+    }
+
+    /// Starts a call: nothing is pending.
+    pub fn begin_call(&mut self) {
+        self.host_calls = 0;
+        self.limit_hit.set(None);
+        self.last_read = None;
+        self.last_cause = None;
+        self.emissions.begin();
+    }
+
+    /// Remembers a limit that the guest ran into, for the error of the call.
+    pub fn hit(&self, name: &'static str, value: u64) {
+        self.limit_hit.set(Some(LimitHit { name, value }));
+    }
+
+    /// Remembers that a result or what a call emits is too large.
+    pub fn hit_output(&self) {
+        self.hit("output-bytes-max", self.limits.output_bytes_max as u64);
+    }
+
+    /// The limit that the guest ran into in this call.
+    pub fn limit_hit(&self) -> Option<LimitHit> {
+        self.limit_hit.get()
+    }
+
+    /// Counts an import call.
+    #[inline]
+    pub fn count_call(&mut self) -> Result<(), String> {
+        self.host_calls += 1;
+        if self.host_calls <= self.limits.host_calls_max {
+            return Ok(());
+        }
+        self.hit("host-calls-max", self.limits.host_calls_max);
+        Err(format!(
+            "more than {} imports in one call: look for an endless loop, or raise the job's `limits.host-calls-max`",
+            self.limits.host_calls_max
+        ))
+    }
+
+    /// Drops all effects of the call under way.
+    pub fn undo(&mut self) {
+        self.overlay.clear();
+        self.timers.clear();
+        self.emissions.undo();
+        self.metrics.undo();
+    }
+
+    /// Applies state, timers and metrics of the call; emitted rows stay in [`CallScope::emissions`].
+    pub fn apply(&mut self, timers: &mut TimerQueue, metrics: &OperatorMetrics) -> Result<(), StateError> {
+        if !self.overlay.is_empty() {
+            if let Some(backend) = self.backend.as_deref_mut() {
+                self.overlay.apply(&self.ids, &self.keys, backend)?;
+            }
+            self.overlay.clear();
+        }
+        if !self.timers.is_empty() {
+            apply_timers(&self.timers, &self.keys, timers);
+            self.timers.clear();
+        }
+        self.metrics.apply(metrics);
+        Ok(())
+    }
+
+    /// What the backend could not do during an import: the host's fault, whatever the guest made of it.
+    pub fn take_host_error(&mut self) -> Option<StateError> {
+        self.host_error.take()
+    }
+
+    /// Checks that a slot is a state of one of the kinds; `verb` says what was to be done with it.
+    pub fn state(&self, slot: u32, kinds: &[StateKind], verb: &str) -> Result<&DeclaredState, String> {
+        let state = self.states.get(slot as usize).ok_or_else(|| {
+            format!(
+                "{verb}: there is no state slot {slot}; the function declares {} states",
+                self.states.len()
+            )
+        })?;
+        if kinds.contains(&state.kind) {
+            return Ok(state);
+        }
+        Err(format!(
+            "{verb}: state `{}` is a {} state, not {}",
+            state.name,
+            kind_name(state.kind),
+            kinds
+                .iter()
+                .map(|kind| kind_name(*kind))
+                .collect::<Vec<_>>()
+                .join(" or ")
+        ))
+    }
+
+    /// Checks the size of a value that goes into state or is emitted.
+    #[inline]
+    pub fn check_size(&self, what: &str, length: usize) -> Result<(), String> {
+        if length <= self.limits.record_bytes_max {
+            return Ok(());
+        }
+        self.hit("record-bytes-max", self.limits.record_bytes_max as u64);
+        Err(format!(
+            "{what} of {length} bytes exceeds the limit of {} for one record: raise the job's `limits.record-bytes-max`",
+            self.limits.record_bytes_max
+        ))
+    }
+
+    /// The value of a value, reducing or aggregating state.
+    pub fn value(&mut self, address: Address) -> Result<Option<Vec<u8>>, String> {
+        if let Some(pending) = self.overlay.value(address) {
+            return Ok(pending.map(<[u8]>::to_vec));
+        }
+        let below = below(&mut self.backend, &self.ids, &self.keys, address)?;
+        match read_stored(below) {
+            Ok((value, locator)) => {
+                self.last_read = Some((address, locator));
+                Ok(value)
+            }
+            Err(error) => Err(self.failed_below(error)),
+        }
+    }
+
+    /// Sets or clears the value of a value, reducing or aggregating state.
+    pub fn set_value(&mut self, address: Address, value: Option<Vec<u8>>) -> Result<(), String> {
+        self.need_backend()?;
+        let locator = match self.last_read {
+            Some((read, locator)) if read == address => locator,
+            _ => Locator::UNKNOWN,
+        };
+        self.overlay.set_value(address, value, locator);
+        Ok(())
+    }
+
+    /// Folds an element into a reducing state by its built-in reducer.
+    pub fn fold(&mut self, address: Address, reduce: BuiltInReduce, element: &[u8]) -> Result<(), String> {
+        let stored = self.value(address)?;
+        let folded = fold_built_in(reduce, stored.as_deref(), element)?;
+        self.set_value(address, Some(folded.to_le_bytes().to_vec()))
+    }
+
+    /// Appends to a list state.
+    pub fn list_append(&mut self, address: Address, element: Vec<u8>) -> Result<(), String> {
+        self.need_backend()?;
+        self.overlay.append(address, element);
+        Ok(())
+    }
+
+    /// Replaces or clears a list state.
+    pub fn list_replace(&mut self, address: Address, elements: Vec<Vec<u8>>) -> Result<(), String> {
+        self.need_backend()?;
+        self.overlay.replace_list(address, elements);
+        Ok(())
+    }
+
+    /// Elements of a list state from `start` on.
+    pub fn list_page(&mut self, address: Address, start: u64, bytes_max: usize) -> Result<Page, String> {
+        let mut page = Page::default();
+        let below = below(&mut self.backend, &self.ids, &self.keys, address)?;
+        match self
+            .overlay
+            .list_page(address, below, start, bytes_max, &mut page)
+        {
+            Ok(()) => Ok(page),
+            Err(error) => Err(self.failed_below(error)),
+        }
+    }
+
+    /// The value under a map key.
+    pub fn map_value(&mut self, address: Address, map_key: &[u8]) -> Result<Option<Vec<u8>>, String> {
+        if let Some(pending) = self.overlay.map_value(address, map_key) {
+            return Ok(pending.map(<[u8]>::to_vec));
+        }
+        let mut below = below(&mut self.backend, &self.ids, &self.keys, address)?;
+        below.key.map_key = map_key;
+        match read_stored(below) {
+            Ok((value, _)) => Ok(value),
+            Err(error) => Err(self.failed_below(error)),
+        }
+    }
+
+    /// Sets or removes a map entry.
+    pub fn map_put(
+        &mut self,
+        address: Address,
+        map_key: Vec<u8>,
+        value: Option<Vec<u8>>,
+    ) -> Result<(), String> {
+        self.need_backend()?;
+        self.overlay.put(address, map_key, value);
+        Ok(())
+    }
+
+    /// Clears a map state.
+    pub fn map_clear(&mut self, address: Address) -> Result<(), String> {
+        self.need_backend()?;
+        self.overlay.clear_map(address);
+        Ok(())
+    }
+
+    /// Entries of a map state after `after`.
+    pub fn map_page(
+        &mut self,
+        address: Address,
+        after: Option<&[u8]>,
+        bytes_max: usize,
+    ) -> Result<Page, String> {
+        let mut page = Page::default();
+        let below = below(&mut self.backend, &self.ids, &self.keys, address)?;
+        match self.overlay.map_page(address, below, after, bytes_max, &mut page) {
+            Ok(()) => Ok(page),
+            Err(error) => Err(self.failed_below(error)),
+        }
+    }
+
+    fn need_backend(&self) -> Result<(), String> {
+        self.backend.as_ref().map(|_| ()).ok_or_else(no_backend)
+    }
+
+    fn failed_below(&mut self, error: StateError) -> String {
+        let message = format!("the host could not read the state: {error}");
+        self.host_error = Some(error);
+        message
+    }
+}
+
+fn no_backend() -> String {
+    "keyed state exists only while a record or a timer is processed".to_owned()
+}
+
+fn below<'a>(
+    backend: &'a mut Option<Box<dyn KeyedStateBackend>>,
+    ids: &[StateId],
+    keys: &'a CallKeys,
+    address: Address,
+) -> Result<Below<'a>, String> {
+    let backend = backend.as_deref_mut().ok_or_else(no_backend)?;
+    let state = ids.get(address.slot as usize).copied();
+    let state = state.ok_or_else(|| format!("there is no state slot {}", address.slot))?;
+    if !keys.contains(address.key, address.namespace) {
+        return Err(format!(
+            "there is no key {} or no namespace {} in this call",
+            address.key,
+            if address.namespace == NONE {
+                "void".to_owned()
+            } else {
+                address.namespace.to_string()
+            }
+        ));
+    }
+    Ok(Below {
+        backend,
+        state,
+        key: keys.state_key(address.key, address.namespace),
+    })
+}
+
+/// The kind's name as in `describe`.
+pub fn kind_name(kind: StateKind) -> &'static str {
+    match kind {
+        StateKind::Value => "value",
+        StateKind::List => "list",
+        StateKind::Map => "map",
+        StateKind::Reducing => "reducing",
+        StateKind::Aggregating => "aggregating",
+    }
+}
+
+/// Folds by a built-in reducer over signed 64-bit little-endian integers.
+pub fn fold_built_in(reduce: BuiltInReduce, stored: Option<&[u8]>, element: &[u8]) -> Result<i64, String> {
+    let integer = |what: &str, bytes: &[u8]| {
+        <[u8; 8]>::try_from(bytes).map(i64::from_le_bytes).map_err(|_| {
+            format!(
+                "{what} of a built-in reducer must have 8 bytes, this one has {}",
+                bytes.len()
+            )
+        })
+    };
+    let stored = stored
+        .map(|bytes| integer("the accumulator", bytes))
+        .transpose()?;
+    if reduce == BuiltInReduce::Count {
+        return Ok(stored.unwrap_or(0).wrapping_add(1));
+    }
+    let element = integer("an element", element)?;
+    Ok(match (reduce, stored) {
+        (_, None) => element,
+        (BuiltInReduce::Min, Some(stored)) => stored.min(element),
+        (BuiltInReduce::Max, Some(stored)) => stored.max(element),
+        (_, Some(stored)) => stored.wrapping_add(element),
+    })
+}

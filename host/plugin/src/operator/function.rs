@@ -1,0 +1,297 @@
+//! The operator of a component's function, whatever its kind and family.
+//!
+//! Invariant: a guest that failed is never called again. A call that failed as a whole is repeated row by
+//! row in a new instance, because guest memory is only a cache; a function with state of its own
+//! fails at once, because its memory is not.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use wasmill_checkpoint::handle::OperatorState;
+use wasmill_engine::error::TaskError;
+use wasmill_engine::operator::{Operator, OperatorContext, OperatorSnapshot};
+use wasmill_engine::output::Output;
+use wasmill_model::batch::Batch;
+use wasmill_model::element::Barrier;
+use wasmill_model::key::{KeyGroupRange, MaxParallelism};
+use wasmill_state::backend::KeyedStateBackend;
+use wasmill_state::memory::MemoryBackend;
+use wasmill_state::timers::{TimeDomain, Timer};
+
+use super::blueprint::Blueprint;
+use super::failure::{CallFailure, Cause};
+use super::frame::{Done, FrameCaller};
+use super::instance::{Exports, Instance, Place};
+use super::log::SubtaskLog;
+use super::pace::Pace;
+use super::typed::TypedCaller;
+use super::work::Work;
+use crate::frame::encode::{FrameBound, PrefetchedState};
+use crate::journal::scope::DeclaredState;
+use crate::registry::info::Family;
+
+/// See the module.
+pub struct FunctionOperator {
+    blueprint: Arc<Blueprint>,
+    pace: Pace,
+    /// Stands in for the backend while that is with the instance.
+    spare: Option<Box<dyn KeyedStateBackend>>,
+    /// From `open` on.
+    running: Option<Running>,
+}
+
+struct Running {
+    instance: Instance,
+    place: Place,
+    frames: FrameCaller,
+    records: TypedCaller,
+    /// An instance that needs so much memory from its start is not replaced for it.
+    recycles: bool,
+}
+
+impl FunctionOperator {
+    /// Of one subtask.
+    pub fn new(blueprint: Arc<Blueprint>) -> Self {
+        Self::with_pace(blueprint, Pace::default())
+    }
+
+    /// With a pace of its own: for tests that choose where batches are cut.
+    pub fn with_pace(blueprint: Arc<Blueprint>, pace: Pace) -> Self {
+        let nothing = KeyGroupRange { start: 0, end: 0 };
+        Self {
+            blueprint,
+            pace,
+            spare: Some(Box::new(MemoryBackend::new(nothing, MaxParallelism::DEFAULT))),
+            running: None,
+        }
+    }
+
+    /// Calls for rows from the front of the work and returns how many were consumed.
+    fn run(
+        &mut self,
+        work: &Work<'_>,
+        context: &mut OperatorContext,
+        out: &mut Output,
+    ) -> Result<u32, TaskError> {
+        let Some(running) = &mut self.running else {
+            return Err(TaskError::host("the function is called before it was opened"));
+        };
+        let started = Instant::now();
+        let bound = self.pace.bound();
+        let result = running.attempt(&self.blueprint, work, bound, context, &mut self.spare, out);
+        match result {
+            Ok(done) => {
+                self.pace.learn(done.consumed, started.elapsed());
+                running.recycle(&self.blueprint)?;
+                Ok(done.consumed)
+            }
+            Err(failure) if running.can_isolate(&self.blueprint, &failure) => {
+                running.isolate(&self.blueprint, work, failure, context, &mut self.spare, out)
+            }
+            Err(failure) => Err(failure.into_task_error(&self.blueprint, work)),
+        }
+    }
+}
+
+impl Running {
+    /// One call, and what it said goes to the log.
+    fn attempt(
+        &mut self,
+        blueprint: &Blueprint,
+        work: &Work<'_>,
+        bound: FrameBound,
+        context: &mut OperatorContext,
+        spare: &mut Option<Box<dyn KeyedStateBackend>>,
+        out: &mut Output,
+    ) -> Result<Done, CallFailure> {
+        let Self {
+            instance,
+            frames,
+            records,
+            ..
+        } = self;
+        let Instance { guest, exports } = instance;
+        let mut result = match exports {
+            Exports::Frame(exports) => frames.call(guest, exports, work, bound, context, spare, out),
+            Exports::Typed(exports) => records.call(guest, exports, work, bound, context, spare, out),
+        };
+        if let Err(CallFailure {
+            cause: Cause::Guest(error),
+            ..
+        }) = &mut result
+        {
+            error.limit = error.limit.or(guest.host().limit_hit());
+        }
+        self.instance.flush_log(blueprint, &self.place, result.is_ok());
+        result
+    }
+
+    /// Whether the failing record is unknown and may be looked for.
+    fn can_isolate(&self, blueprint: &Blueprint, failure: &CallFailure) -> bool {
+        matches!(failure.cause, Cause::Guest(_))
+            && failure.row.is_none()
+            && !blueprint.description().is_buffering()
+    }
+
+    /// Repeats the rows of a failed call one by one in a new instance. The one that fails alone is the
+    /// failing record. Where none does (the time of the call was too short for all of them together,
+    /// say), all of them are processed and the work goes on.
+    // NOTE: this is where a policy for bad records goes on after the record: its effects are undone, and
+    // those of the rows before it are applied.
+    fn isolate(
+        &mut self,
+        blueprint: &Blueprint,
+        work: &Work<'_>,
+        failure: CallFailure,
+        context: &mut OperatorContext,
+        spare: &mut Option<Box<dyn KeyedStateBackend>>,
+        out: &mut Output,
+    ) -> Result<u32, TaskError> {
+        self.instance = Instance::start(blueprint, &self.place, None)?;
+        let one = Pace::fixed(1).bound();
+        for row in 0..failure.rows {
+            let only = work.only(row);
+            match self.attempt(blueprint, &only, one, context, spare, out) {
+                Ok(done) if done.reorders => return Ok(row + 1),
+                Ok(_) => self.recycle(blueprint)?,
+                Err(failed) => return Err(failed.into_task_error(blueprint, &only)),
+            }
+        }
+        let rows = failure.rows;
+        let together = failure.into_task_error(blueprint, work);
+        tracing::warn!(
+            "a call of function `{}` failed for its rows together and succeeded for each alone: {}",
+            blueprint.function(),
+            together.message
+        );
+        Ok(rows)
+    }
+
+    /// Replaces an instance that has grown too large, state of its own included.
+    fn recycle(&mut self, blueprint: &Blueprint) -> Result<(), TaskError> {
+        if !self.recycles || !self.instance.guest.needs_recycling() {
+            return Ok(());
+        }
+        let own = if blueprint.description().is_buffering() {
+            let own = self.instance.snapshot();
+            Some(own.map_err(|error| error.into_task_error(blueprint.plugin(), blueprint.function(), None))?)
+        } else {
+            None
+        };
+        self.instance = Instance::start(blueprint, &self.place, own.as_ref())?;
+        if self.instance.guest.needs_recycling() {
+            self.recycles = false;
+            tracing::warn!(
+                "function `{}` holds {} bytes of memory right after it was opened: its instance is not replaced any more; \
+                 raise the job's `limits.recycle-bytes`",
+                blueprint.function(),
+                self.instance.guest.memory_bytes()
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Operator for FunctionOperator {
+    fn open(
+        &mut self,
+        context: &mut OperatorContext,
+        restored: Option<OperatorState>,
+    ) -> Result<(), TaskError> {
+        let description = self.blueprint.description();
+        let states = declare(&self.blueprint, context)?;
+        let prefetched = states
+            .iter()
+            .enumerate()
+            .filter(|(_, state)| state.prefetched)
+            .map(|(slot, state)| PrefetchedState {
+                slot: slot as u32,
+                id: state.id,
+            })
+            .collect();
+        let place = Place {
+            runtime: context.runtime.clone(),
+            states,
+            log: SubtaskLog::new(&context.runtime),
+        };
+        let instance = Instance::start(&self.blueprint, &place, restored.as_ref())?;
+        self.running = Some(Running {
+            instance,
+            place,
+            frames: FrameCaller::new(description.kind, prefetched),
+            records: TypedCaller::new(description.kind.needs_key()),
+            recycles: true,
+        });
+        Ok(())
+    }
+
+    fn process(
+        &mut self,
+        port: u16,
+        batch: &Batch,
+        context: &mut OperatorContext,
+        out: &mut Output,
+    ) -> Result<u32, TaskError> {
+        if batch.is_empty() {
+            return Ok(0);
+        }
+        let batch = batch.clone();
+        self.run(&Work::Rows { port, batch }, context, out)
+    }
+
+    fn on_timers(
+        &mut self,
+        domain: TimeDomain,
+        timers: &[Timer],
+        context: &mut OperatorContext,
+        out: &mut Output,
+    ) -> Result<u32, TaskError> {
+        if timers.is_empty() {
+            return Ok(0);
+        }
+        self.run(&Work::Timers { domain, timers }, context, out)
+    }
+
+    fn snapshot(&mut self, _: &Barrier, _: &mut OperatorContext) -> Result<OperatorSnapshot, TaskError> {
+        let Some(running) = &mut self.running else {
+            return Ok(OperatorSnapshot::default());
+        };
+        if !self.blueprint.description().is_buffering() {
+            return Ok(OperatorSnapshot::default());
+        }
+        let own = running.instance.snapshot();
+        running
+            .instance
+            .flush_log(&self.blueprint, &running.place, own.is_ok());
+        let (plugin, function) = (self.blueprint.plugin(), self.blueprint.function());
+        let state = own.map_err(|error| error.into_task_error(plugin, function, None))?;
+        Ok(OperatorSnapshot { state, keyed: None })
+    }
+
+    fn close(&mut self, _: &mut OperatorContext) -> Result<(), TaskError> {
+        let Some(mut running) = self.running.take() else {
+            return Ok(());
+        };
+        let closed = running.instance.close();
+        running
+            .instance
+            .flush_log(&self.blueprint, &running.place, closed.is_ok());
+        let (plugin, function) = (self.blueprint.plugin(), self.blueprint.function());
+        closed.map_err(|error| error.into_task_error(plugin, function, None))
+    }
+}
+
+/// Registers the declared states with the backend.
+fn declare(blueprint: &Blueprint, context: &mut OperatorContext) -> Result<Vec<DeclaredState>, TaskError> {
+    let mut states = Vec::new();
+    for declaration in &blueprint.description().state {
+        states.push(DeclaredState {
+            name: declaration.name.clone(),
+            kind: declaration.kind,
+            reduce: declaration.reduce,
+            prefetched: blueprint.family() == Family::Frame && declaration.is_prefetched(),
+            id: context.state.register(declaration)?,
+        });
+    }
+    Ok(states)
+}

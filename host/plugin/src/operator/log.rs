@@ -1,0 +1,56 @@
+//! The job's log: what guests say, with where they said it.
+
+use wasmill_engine::operator::RuntimeContext;
+
+use crate::sandbox::log::{GuestLog, LogBuffer, LogLevel, LogLine};
+
+/// Writes the lines of one subtask as structured events.
+pub(crate) struct SubtaskLog {
+    job: String,
+    operator: String,
+    subtask: u32,
+}
+
+impl SubtaskLog {
+    pub(crate) fn new(runtime: &RuntimeContext) -> Self {
+        Self {
+            job: runtime.job_id.to_string(),
+            operator: runtime.operator.as_str().to_owned(),
+            subtask: runtime.subtask_index,
+        }
+    }
+
+    /// Writes what a call said: all of it where it succeeded, errors alone where it failed.
+    pub(crate) fn flush(&self, function: &str, log: &LogBuffer, succeeded: bool) {
+        if log.is_silent() {
+            return;
+        }
+        for line in log.drain() {
+            if succeeded || line.level == LogLevel::Error {
+                self.line(function, &line);
+            }
+        }
+    }
+}
+
+impl GuestLog for SubtaskLog {
+    fn line(&self, function: &str, line: &LogLine) {
+        let Self {
+            job,
+            operator,
+            subtask,
+        } = self;
+        macro_rules! event {
+            ($level:ident) => {
+                tracing::$level!(target: "wasmill::guest", job, operator, subtask, function, "{}", line.text)
+            };
+        }
+        match line.level {
+            LogLevel::Trace => event!(trace),
+            LogLevel::Debug => event!(debug),
+            LogLevel::Info => event!(info),
+            LogLevel::Warn => event!(warn),
+            LogLevel::Error => event!(error),
+        }
+    }
+}

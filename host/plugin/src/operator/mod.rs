@@ -1,0 +1,24 @@
+//! Operators that call components, in either family.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`provider`] | from a job's function to an operator |
+//! | [`function`] | the operator: attempts, isolation of the failing record, recycling |
+//! | [`blueprint`], `instance` | what all instances of a function share; one instance and its life |
+//! | `frame`, `typed` | one call of each family, applied on success |
+//! | [`pace`] | how many rows go into one call |
+//! | `failure`, `work`, `log` | why a call failed; rows or timers; the job's log |
+//!
+//! Invariant: rows that `process` says are consumed have all their effects in state, timers and output;
+//! of the others there is none.
+
+pub mod blueprint;
+mod failure;
+mod frame;
+pub mod function;
+mod instance;
+mod log;
+pub mod pace;
+pub mod provider;
+mod typed;
+mod work;

@@ -1,0 +1,81 @@
+//! From the function that a job names to its operators.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::Value;
+use wasmill_engine::error::TaskError;
+use wasmill_engine::operator::Operator;
+use wasmill_engine::registry::FunctionProvider;
+use wasmill_model::function::FunctionDescription;
+use wasmill_model::graph::JobSettings;
+
+use super::blueprint::Blueprint;
+use super::function::FunctionOperator;
+use crate::registry::PluginRegistry;
+use crate::registry::error::LookupError;
+use crate::sandbox::limits::Limits;
+
+/// Makes operators of the components in a registry.
+pub struct PluginFunctions {
+    registry: Arc<PluginRegistry>,
+    /// Subtasks of one function share their blueprint while any of them lives.
+    blueprints: Mutex<BTreeMap<String, std::sync::Weak<Blueprint>>>,
+}
+
+impl PluginFunctions {
+    /// Of a registry.
+    pub fn new(registry: Arc<PluginRegistry>) -> Self {
+        Self {
+            registry,
+            blueprints: Mutex::default(),
+        }
+    }
+
+    /// What the subtasks of a function share; the error names the plugin or the limit and the mend.
+    pub fn blueprint(
+        &self,
+        plugin: &str,
+        description: &FunctionDescription,
+        config: &Value,
+        settings: &JobSettings,
+    ) -> Result<Arc<Blueprint>, TaskError> {
+        let info = self.registry.get(plugin).map_err(lookup)?;
+        let place = format!(
+            "{} {} {config} {}",
+            info.digest, description.name, settings.limits
+        );
+        let mut blueprints = self.blueprints.lock().unwrap_or_else(PoisonError::into_inner);
+        blueprints.retain(|_, blueprint| blueprint.strong_count() > 0);
+        if let Some(known) = blueprints.get(&place).and_then(std::sync::Weak::upgrade) {
+            return Ok(known);
+        }
+        let limits = Limits::parse(&settings.limits).map_err(|error| TaskError::user(error.to_string()))?;
+        let loaded = self.registry.load(info.digest).map_err(lookup)?;
+        let engine = self.registry.engine().clone();
+        let blueprint = Arc::new(Blueprint::new(engine, loaded, description, config, limits)?);
+        blueprints.insert(place, Arc::downgrade(&blueprint));
+        Ok(blueprint)
+    }
+}
+
+/// A plugin that is gone is the job's fault, one that cannot be read the host's.
+fn lookup(error: LookupError) -> TaskError {
+    match error {
+        LookupError::Host(_) => TaskError::host(error.to_string()),
+        _ => TaskError::user(error.to_string()),
+    }
+}
+
+impl FunctionProvider for PluginFunctions {
+    fn operator(
+        &self,
+        plugin: &str,
+        description: &FunctionDescription,
+        config: &Value,
+        settings: &JobSettings,
+    ) -> Result<Box<dyn Operator>, TaskError> {
+        let blueprint = self.blueprint(plugin, description, config, settings)?;
+        Ok(Box::new(FunctionOperator::new(blueprint)))
+    }
+}

@@ -1,0 +1,41 @@
+//! What a call is about: rows of a batch, or fired timers.
+
+use wasmill_model::batch::Batch;
+use wasmill_model::key;
+use wasmill_state::timers::{TimeDomain, Timer};
+
+/// Rows or timers, from the front.
+#[derive(Clone)]
+pub(crate) enum Work<'a> {
+    /// Rows that came in on a port.
+    Rows { port: u16, batch: Batch },
+    /// Timers that a clock fired.
+    Timers { domain: TimeDomain, timers: &'a [Timer] },
+}
+
+impl Work<'_> {
+    /// Number `index` alone.
+    pub(crate) fn only(&self, index: u32) -> Self {
+        match self {
+            Self::Rows { port, batch } => Self::Rows {
+                port: *port,
+                batch: batch.skip(index).split_at(1).0,
+            },
+            Self::Timers { domain, timers } => Self::Timers {
+                domain: *domain,
+                timers: timers.get(index as usize..=index as usize).unwrap_or_default(),
+            },
+        }
+    }
+
+    /// The value of a row for an error, and what it is where it is no record.
+    pub(crate) fn record(&self, index: u32) -> Option<Vec<u8>> {
+        match self {
+            Self::Rows { batch, .. } => batch.iter().nth(index as usize).map(|row| row.value().to_vec()),
+            Self::Timers { domain, timers } => timers.get(index as usize).map(|timer| {
+                let key = String::from_utf8_lossy(key::body(&timer.key)).into_owned();
+                format!("timer ({domain:?} time) at {} of key {key}", timer.timestamp).into_bytes()
+            }),
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Savepoints and checkpoints that somebody asked for, and how they went.
+//!
+//! Invariant: at most [`TRIGGERS_MAX`] are remembered; a trigger id that the client chose is triggered once.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use wasmill_checkpoint::storage::CheckpointStorage;
+use wasmill_engine::job::status::SavepointOutcome;
+use wasmill_engine::job::{JobHandle, SavepointTrigger, Stop};
+use wasmill_model::id::JobId;
+
+use super::job::Job;
+use super::{Host, HostError, local_path, random_u128};
+use crate::config::directory_url;
+
+/// Triggers that are remembered, over all jobs.
+pub const TRIGGERS_MAX: usize = 1_000;
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A savepoint.
+    Savepoint,
+    /// A savepoint, and the job stops with it.
+    Stop(Stop),
+    /// A savepoint, and the job is cancelled after it.
+    SavepointThenCancel,
+    /// A checkpoint.
+    Checkpoint,
+}
+
+#[derive(Clone)]
+struct Asked {
+    job: JobId,
+    what: What,
+    handle: Arc<dyn JobHandle>,
+    trigger: SavepointTrigger,
+}
+
+/// All that was asked for.
+#[derive(Default)]
+pub struct Triggers {
+    asked: Mutex<Remembered>,
+}
+
+#[derive(Default)]
+struct Remembered {
+    /// By trigger id: the how manieth it was, and what.
+    by_id: BTreeMap<u128, (u64, Asked)>,
+    count: u64,
+}
+
+impl Triggers {
+    fn locked(&self) -> MutexGuard<'_, Remembered> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, id: u128, asked: Asked) {
+        let remembered = &mut *self.locked();
+        remembered.count += 1;
+        remembered.by_id.insert(id, (remembered.count, asked));
+        let oldest = remembered.by_id.iter().min_by_key(|(_, (order, _))| *order);
+        if let Some(oldest) = oldest
+            .map(|(id, _)| *id)
+            .filter(|_| remembered.by_id.len() > TRIGGERS_MAX)
+        {
+            remembered.by_id.remove(&oldest);
+        }
+    }
+
+    fn find(&self, id: u128) -> Option<Asked> {
+        self.locked().by_id.get(&id).map(|(_, asked)| asked.clone())
+    }
+}
+
+impl Host {
+    /// Triggers a savepoint or checkpoint and returns the trigger's id at once.
+    pub fn trigger(
+        &self,
+        job: JobId,
+        what: What,
+        target: Option<&str>,
+        chosen_id: Option<u128>,
+    ) -> Result<u128, HostError> {
+        let id = chosen_id.unwrap_or_else(random_u128);
+        if self.triggers.find(id).is_some_and(|asked| asked.job == job) {
+            return Ok(id);
+        }
+        let running = self.job(job)?;
+        let handle = running.handle().ok_or_else(|| not_running(&running))?;
+        let trigger = match what {
+            What::Checkpoint => handle.trigger_checkpoint(),
+            What::Savepoint | What::Stop(_) | What::SavepointThenCancel => {
+                let (storage, url) = self.savepoint_storage(target)?;
+                let name = format!(
+                    "savepoint-{}-{:012x}",
+                    &job.to_string()[..6],
+                    random_u128() as u64 & 0xffff_ffff_ffff
+                );
+                tracing::info!(job = %job, "savepoint {name} into {url}");
+                let stop = match what {
+                    What::Stop(stop) => Some(stop),
+                    _ => None,
+                };
+                handle.trigger_savepoint(storage, name, stop)
+            }
+        };
+        let asked = Asked {
+            job,
+            what,
+            handle,
+            trigger,
+        };
+        if what == What::SavepointThenCancel {
+            cancel_after(running, asked.clone());
+        }
+        self.triggers.remember(id, asked);
+        Ok(id)
+    }
+
+    /// How a trigger ended; `None` while it is under way.
+    pub fn outcome(
+        &self,
+        job: JobId,
+        id: u128,
+        checkpoint: bool,
+    ) -> Result<Option<SavepointOutcome>, HostError> {
+        let asked = self.triggers.find(id);
+        let asked = asked.filter(|asked| asked.job == job && (asked.what == What::Checkpoint) == checkpoint);
+        let Some(asked) = asked else {
+            let what = if checkpoint { "checkpoint" } else { "savepoint" };
+            let message = format!("There is no {what} operation with triggerId={id:032x} for job {job}.");
+            return Err(HostError::NotFound(message));
+        };
+        Ok(asked.handle.trigger_outcome(asked.trigger))
+    }
+
+    /// Where savepoints go: as asked for, or `savepoints` in the data directory.
+    fn savepoint_storage(
+        &self,
+        target: Option<&str>,
+    ) -> Result<(Arc<dyn CheckpointStorage>, String), HostError> {
+        let url = match target {
+            Some(target) => as_url(target).map_err(HostError::Bad)?,
+            None => {
+                directory_url(&self.settings.data_dir.join("savepoints")).map_err(|e| HostError::Host(e.0))?
+            }
+        };
+        if let Some(directory) = local_path(&url) {
+            std::fs::create_dir_all(&directory)
+                .map_err(|e| HostError::Bad(format!("savepoint directory {}: {e}", directory.display())))?;
+        }
+        let storage = wasmill_checkpoint::storage::open(&url).map_err(|e| HostError::Bad(e.to_string()))?;
+        Ok((storage, url))
+    }
+}
+
+fn not_running(job: &Job) -> HostError {
+    let state = job.status().state;
+    HostError::Conflict(format!(
+        "job {} is {state:?}, so it cannot be snapshotted: it must be running",
+        job.id()
+    ))
+}
+
+/// Waits for the savepoint beside everything else, and cancels the job if it succeeded.
+fn cancel_after(job: Arc<Job>, asked: Asked) {
+    let spawned = std::thread::Builder::new()
+        .name("cancel-after-savepoint".to_owned())
+        .spawn(move || {
+            loop {
+                match asked.handle.trigger_outcome(asked.trigger) {
+                    Some(SavepointOutcome::Completed { .. }) => return job.cancel(),
+                    Some(SavepointOutcome::Failed(_)) => return,
+                    None => std::thread::sleep(Duration::from_millis(20)),
+                }
+            }
+        });
+    if let Err(error) = spawned {
+        tracing::error!("the job is not cancelled after its savepoint: no thread could be started: {error}");
+    }
+}
+
+/// A URL as it is; a path as the `file:` URL of the absolute one.
+pub fn as_url(target: &str) -> Result<String, String> {
+    match target.split_once(':') {
+        // A scheme has at least two letters, so that `C:\…` is a path. Flink writes `file:/x` and `file:///x`.
+        Some((scheme, _)) if scheme.len() > 1 && scheme.bytes().all(|b| b.is_ascii_alphanumeric()) => {
+            url::Url::parse(target)
+                .map(|url| url.to_string())
+                .map_err(|e| format!("`{target}` is not a URL: {e}"))
+        }
+        _ => directory_url(std::path::Path::new(target)).map_err(|e| e.0),
+    }
+}
+
+/// The storage and directory of a checkpoint or savepoint that somebody names; checks that its manifest is there.
+pub fn open_savepoint(path: &str) -> Result<(Arc<dyn CheckpointStorage>, String), String> {
+    let url = as_url(path)?;
+    let trimmed = url.trim_end_matches('/').trim_end_matches("/_metadata");
+    let Some((parent, directory)) = trimmed
+        .rsplit_once('/')
+        .filter(|(_, directory)| !directory.is_empty())
+    else {
+        return Err(format!(
+            "`{path}` names no savepoint: give the directory that holds its `_metadata`"
+        ));
+    };
+    let storage = wasmill_checkpoint::storage::open(&format!("{parent}/"))
+        .map_err(|e| format!("savepoint {path}: {e}"))?;
+    let manifest = wasmill_checkpoint::layout::manifest_name(directory);
+    match storage.read(&manifest, 0, 1) {
+        Ok(_) => Ok((storage, directory.to_owned())),
+        Err(e) => Err(format!(
+            "`{path}` is no savepoint or checkpoint: {e}: give the directory that holds its `_metadata`"
+        )),
+    }
+}
+
+/// Deletes a savepoint: its manifest first, so that half a deletion leaves none.
+pub fn dispose(path: &str) -> Result<(), HostError> {
+    let (storage, directory) = open_savepoint(path).map_err(HostError::NotFound)?;
+    let manifest = wasmill_checkpoint::layout::manifest_name(&directory);
+    let delete = |name: &str| {
+        storage
+            .delete(name)
+            .map_err(|e| HostError::Host(format!("savepoint {path}: {e}")))
+    };
+    delete(&manifest)?;
+    let files = storage
+        .list(&directory)
+        .map_err(|e| HostError::Host(e.to_string()))?;
+    files.iter().try_for_each(|(name, _)| delete(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_and_urls_of_savepoints_are_told_apart() {
+        assert_eq!(as_url("s3://bucket/sp").unwrap(), "s3://bucket/sp");
+        assert_eq!(as_url("file:/sp").unwrap(), "file:///sp");
+        assert_eq!(as_url("/sp").unwrap(), "file:///sp/");
+        assert!(as_url("sp").unwrap().ends_with("/sp/"));
+    }
+
+    #[test]
+    fn a_directory_without_manifest_is_no_savepoint() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = open_savepoint(directory.path().to_str().unwrap()).err().unwrap();
+        assert!(
+            error.contains("is no savepoint or checkpoint") && error.contains("_metadata"),
+            "{error}"
+        );
+    }
+}

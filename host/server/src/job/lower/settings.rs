@@ -1,0 +1,185 @@
+//! The settings of a job: checkpointing, restart, limits.
+
+use serde_json::Value;
+use wasmill_model::graph::{CheckpointMode, CheckpointSettings, JobSettings, RestartStrategy};
+
+use super::LowerOptions;
+use super::unknown;
+use crate::job::ParsedJob;
+use crate::job::error::JobFileError;
+use crate::job::file::{Checkpointing, Mode, Restart, Strategy};
+use crate::job::units::{DurationText, SizeText};
+use wasmill_plugin::sandbox::limits::Limits;
+
+pub(super) fn settings(job: &ParsedJob, options: LowerOptions) -> Result<JobSettings, JobFileError> {
+    let file = &job.file;
+    let parallelism = options
+        .parallelism
+        .or(file.parallelism)
+        .unwrap_or(options.default_parallelism);
+    if parallelism == 0 {
+        return Err(job
+            .spans
+            .error(&["parallelism".into()], "parallelism must be at least 1"));
+    }
+    let defaults = JobSettings::default();
+    Ok(JobSettings {
+        parallelism,
+        checkpointing: file
+            .checkpointing
+            .as_ref()
+            .map(|c| checkpointing(job, c))
+            .transpose()?,
+        restart: file.restart.as_ref().map(|r| restart(job, r)).transpose()?,
+        buffer_bytes: buffer_bytes(job, defaults.buffer_bytes)?,
+        buffer_timeout_ms: ms(file.buffer_timeout, defaults.buffer_timeout_ms),
+        limits: limits(job)?,
+        state_backend: defaults.state_backend,
+    })
+}
+
+fn ms(given: Option<DurationText>, default: u64) -> u64 {
+    given.map_or(default, |d| d.0)
+}
+
+fn buffer_bytes(job: &ParsedJob, default: u32) -> Result<u32, JobFileError> {
+    match job.file.buffer_size {
+        None => Ok(default),
+        Some(size) if (1..=65_536).contains(&size.0) => Ok(size.0 as u32),
+        Some(size) => Err(job.spans.error(
+            &["buffer-size".into()],
+            format!("buffer-size is {size}: it must be 1B to 64KiB"),
+        )),
+    }
+}
+
+/// Limits by the names of [`Limits`]; sizes and durations may have units, as everywhere else in a job file.
+fn limits(job: &ParsedJob) -> Result<Value, JobFileError> {
+    let Some(given) = &job.file.limits else {
+        return Ok(Value::Null);
+    };
+    let error = |path: &[crate::job::span::Step<'_>], message: String| Err(job.spans.error(path, message));
+    let Value::Object(entries) = given else {
+        return error(
+            &["limits".into()],
+            "limits are a mapping, such as `{memory-bytes-max: 256MiB}`".to_owned(),
+        );
+    };
+    let known = serde_json::to_value(Limits::default()).unwrap_or_default();
+    let known: Vec<String> = known
+        .as_object()
+        .map(|known| known.keys().cloned().collect())
+        .unwrap_or_default();
+    let mut numbers = serde_json::Map::new();
+    for (name, value) in entries {
+        let path = ["limits".into(), name.as_str().into()];
+        if !known.contains(name) {
+            return error(&path, unknown("there is no limit", name, &known));
+        }
+        let number = match value {
+            Value::String(text) if name.contains("-ms") => {
+                DurationText::parse(text).map(|d| Value::from(d.0))
+            }
+            Value::String(text) if name.contains("bytes") => SizeText::parse(text).map(|s| Value::from(s.0)),
+            other => Ok(other.clone()),
+        };
+        let number = number.or_else(|e| error(&path, e))?;
+        let alone = Value::Object(serde_json::Map::from_iter([(name.clone(), number.clone())]));
+        if let Err(e) = Limits::parse(&alone) {
+            return error(&path, e.to_string());
+        }
+        numbers.insert(name.clone(), number);
+    }
+    Ok(Value::Object(numbers))
+}
+
+fn checkpointing(job: &ParsedJob, given: &Checkpointing) -> Result<CheckpointSettings, JobFileError> {
+    let error =
+        |field: &str, message: &str| Err(job.spans.error(&["checkpointing".into(), field.into()], message));
+    if given.interval.0 < 10 {
+        return error("interval", "the checkpoint interval must be at least 10ms");
+    }
+    if given.timeout.is_some_and(|t| t.0 < 10) {
+        return error("timeout", "the checkpoint timeout must be at least 10ms");
+    }
+    if given.max_concurrent == Some(0) {
+        return error("max-concurrent", "max-concurrent must be at least 1");
+    }
+    if given.retained == Some(0) {
+        return error(
+            "retained",
+            "retained must be at least 1: the job could not recover otherwise",
+        );
+    }
+    if given.min_pause.is_some_and(|p| p.0 > 0) && given.max_concurrent.is_some_and(|n| n > 1) {
+        return error(
+            "max-concurrent",
+            "with a min-pause only one checkpoint can be under way: remove one of the two",
+        );
+    }
+    let defaults = CheckpointSettings::default();
+    Ok(CheckpointSettings {
+        interval_ms: given.interval.0,
+        mode: match given.mode {
+            Some(Mode::AtLeastOnce) => CheckpointMode::AtLeastOnce,
+            Some(Mode::ExactlyOnce) | None => CheckpointMode::ExactlyOnce,
+        },
+        timeout_ms: ms(given.timeout, defaults.timeout_ms),
+        min_pause_ms: ms(given.min_pause, defaults.min_pause_ms),
+        max_concurrent: given.max_concurrent.unwrap_or(defaults.max_concurrent),
+        tolerable_failures: given.tolerable_failures.unwrap_or(defaults.tolerable_failures),
+        retain_on_cancel: given.retain_on_cancel.unwrap_or(defaults.retain_on_cancel),
+        retained: given.retained.unwrap_or(defaults.retained),
+    })
+}
+
+fn restart(job: &ParsedJob, given: &Restart) -> Result<RestartStrategy, JobFileError> {
+    let error =
+        |field: &str, message: String| Err(job.spans.error(&["restart".into(), field.into()], message));
+    let fixed = [
+        ("attempts", given.attempts.is_some()),
+        ("delay", given.delay.is_some()),
+    ];
+    let exponential = [
+        ("initial", given.initial.is_some()),
+        ("max", given.max.is_some()),
+        ("multiplier", given.multiplier.is_some()),
+        ("reset-after", given.reset_after.is_some()),
+        ("jitter", given.jitter.is_some()),
+    ];
+    let (name, foreign): (_, Vec<_>) = match given.strategy {
+        Strategy::None => ("none", fixed.iter().chain(&exponential).collect()),
+        Strategy::FixedDelay => ("fixed-delay", exponential.iter().collect()),
+        Strategy::ExponentialDelay => ("exponential-delay", fixed.iter().collect()),
+    };
+    if let Some((field, _)) = foreign.into_iter().find(|(_, set)| *set) {
+        return error(
+            field,
+            format!("`{field}` does not belong to the restart strategy `{name}`: remove it"),
+        );
+    }
+    match given.strategy {
+        Strategy::None => Ok(RestartStrategy::None),
+        Strategy::FixedDelay => Ok(RestartStrategy::FixedDelay {
+            attempts: given.attempts.unwrap_or(3),
+            delay_ms: ms(given.delay, 1_000),
+        }),
+        Strategy::ExponentialDelay => {
+            let multiplier = given.multiplier.unwrap_or(1.5);
+            if !(multiplier >= 1.0 && multiplier.is_finite()) {
+                return error("multiplier", "the multiplier must be at least 1".to_owned());
+            }
+            let jitter = given.jitter.unwrap_or(0.1);
+            if !(0.0..=1.0).contains(&jitter) {
+                return error("jitter", "the jitter must be from 0 to 1".to_owned());
+            }
+            Ok(RestartStrategy::ExponentialDelay {
+                initial_ms: ms(given.initial, 1_000),
+                max_ms: ms(given.max, 60_000),
+                multiplier,
+                reset_after_ms: ms(given.reset_after, 3_600_000),
+                jitter,
+            })
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! What clients do with a job: cancel, savepoint, stop, submit again, restart the host.
+
+use serde_json::Value;
+use wasmill_server::config::Settings;
+use wasmill_server::host::{Host, Recover};
+
+use super::host::{ENDLESS, LIMIT, Served, settings};
+
+fn savepoint_done(served: &Served, job: &str, trigger: &Value) -> Value {
+    let trigger = trigger["request-id"].as_str().unwrap().to_owned();
+    served.wait_for("the savepoint is done", || {
+        let (status, answer) = served.get(&format!("/v1/jobs/{job}/savepoints/{trigger}"));
+        assert_eq!(status, 200, "{answer}");
+        (answer["status"]["id"] == "COMPLETED").then(|| answer["operation"]["location"].clone())
+    })
+}
+
+#[test]
+fn a_job_is_cancelled_as_flinks_client_does_it_with_a_body() {
+    let served = Served::start();
+    let job = served.submit(ENDLESS);
+    served.wait_for_state(&job, "RUNNING");
+    let (status, answer) = served.patch(&format!("/v1/jobs/{job}?mode=CANCEL"), "{}");
+    assert_eq!((status, answer), (202, serde_json::json!({})));
+    served.wait_for_state(&job, "CANCELED");
+    let (status, _) = served.patch(&format!("/v1/jobs/{job}"), "");
+    assert_eq!(status, 202, "cancelling once more changes nothing");
+    let (_, overview) = served.get("/overview");
+    assert_eq!(
+        (&overview["jobs-cancelled"], &overview["slots-available"]),
+        (&1.into(), &8.into())
+    );
+}
+
+#[test]
+fn a_job_goes_on_from_a_savepoint_at_another_parallelism_and_the_savepoint_is_disposed_of() {
+    let served = Served::start();
+    let job = served.submit(ENDLESS);
+    served.wait_for_state(&job, "RUNNING");
+    let target = served.data.path().join("sp").display().to_string();
+    let body = serde_json::json!({"targetDirectory": target, "drain": false, "formatType": "CANONICAL"});
+    let (status, trigger) = served.post(&format!("/v1/jobs/{job}/stop"), &body.to_string());
+    assert_eq!(status, 202, "{trigger}");
+    let location = savepoint_done(&served, &job, &trigger);
+    let location = location.as_str().unwrap();
+    served.wait_for_state(&job, "FINISHED");
+    let name = location.rsplit('/').next().unwrap();
+    assert!(
+        name.starts_with(&format!("savepoint-{}-", &job[..6])),
+        "{location}"
+    );
+
+    let (status, answer) = served.post(
+        &format!("/v1/jobs?savepointPath={location}&parallelism=3"),
+        ENDLESS,
+    );
+    assert_eq!(status, 200, "{answer}");
+    let next = answer["jobid"].as_str().unwrap();
+    served.wait_for_state(next, "RUNNING");
+    let restored = served.wait_for("it says what it was restored from", || {
+        let (_, answer) = served.get(&format!("/jobs/{next}/checkpoints"));
+        (!answer["latest"]["restored"].is_null()).then(|| answer["latest"]["restored"].clone())
+    });
+    assert_eq!(restored["is_savepoint"], true, "{restored}");
+
+    let (status, _) = served.post(
+        "/v1/savepoint-disposal",
+        &serde_json::json!({"savepoint-path": location}).to_string(),
+    );
+    assert_eq!(status, 200);
+    let (status, answer) = served.post(&format!("/v1/jobs?savepointPath={location}"), ENDLESS);
+    assert_eq!(status, 400, "{answer}");
+}
+
+#[test]
+fn a_checkpoint_is_triggered_once_for_one_trigger_id_of_the_clients_choice() {
+    let served = Served::start();
+    let job = served.submit(&ENDLESS.replace("interval: 50ms", "interval: 1h"));
+    served.wait_for_state(&job, "RUNNING");
+    let id = "0123456789abcdef0123456789abcdef";
+    let body = format!("{{\"checkpointType\": \"CONFIGURED\", \"triggerId\": \"{id}\"}}");
+    for _ in 0..2 {
+        let (status, answer) = served.post(&format!("/jobs/{job}/checkpoints"), &body);
+        assert_eq!((status, &answer["request-id"]), (202, &Value::from(id)));
+    }
+    let done = served.wait_for("the checkpoint is done", || {
+        let (status, answer) = served.get(&format!("/jobs/{job}/checkpoints/{id}"));
+        assert_eq!(status, 200, "{answer}");
+        (answer["status"]["id"] == "COMPLETED").then_some(answer)
+    });
+    assert_eq!(done["operation"]["checkpointId"], 1, "{done}");
+    let (_, answer) = served.get(&format!("/jobs/{job}/checkpoints"));
+    assert_eq!(answer["counts"]["total"], 1, "{answer}");
+}
+
+#[test]
+fn a_savepoint_that_cannot_be_written_is_an_error_of_its_status() {
+    let served = Served::start();
+    let job = served.submit(ENDLESS);
+    served.wait_for_state(&job, "RUNNING");
+    let file = served.data.path().join("a-file");
+    std::fs::write(&file, "in the way").unwrap();
+    let target = file.join("sp").display().to_string();
+    let (status, answer) = served.post(
+        &format!("/jobs/{job}/savepoints"),
+        &serde_json::json!({"target-directory": target}).to_string(),
+    );
+    assert_eq!(status, 400, "{answer}");
+    assert!(
+        answer["errors"][0]
+            .as_str()
+            .unwrap()
+            .contains("savepoint directory"),
+        "{answer}"
+    );
+    let (status, answer) = served.post(
+        &format!("/jobs/{job}/savepoints"),
+        "{\"target-directory\": \"nosuch://x\"}",
+    );
+    assert_eq!(status, 400, "{answer}");
+    served.wait_for_state(&job, "RUNNING");
+}
+
+#[test]
+fn the_host_says_which_guarantee_a_job_gets_and_prometheus_can_read_it() {
+    let served = Served::start();
+    let job = served.submit(ENDLESS);
+    served.wait_for_state(&job, "RUNNING");
+    let (_, answer) = served.get(&format!("/jobs/{job}/guarantees"));
+    let guarantee = &answer["guarantees"][0];
+    assert_eq!(guarantee["sink"], "out");
+    assert!(!guarantee["reason"].as_str().unwrap().is_empty(), "{answer}");
+    let (status, text) = served.get("/metrics");
+    let text = text.as_str().unwrap().to_owned();
+    assert_eq!(status, 200);
+    assert!(
+        text.contains(&format!(
+            "wasmill_job_state{{job=\"{job}\",name=\"rest-test\",state=\"RUNNING\"}} 1"
+        )),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_bad_job_file_is_refused_over_http_at_its_line_and_column() {
+    let served = Served::start();
+    let bad = ENDLESS.replace("source: datagen", "source: datagn");
+    let (status, answer) = served.post("/v1/jobs/validate?file=jobs/a.yaml", &bad);
+    assert_eq!(status, 400);
+    let error = answer["errors"][0].as_str().unwrap();
+    assert!(
+        error.starts_with("jobs/a.yaml:7:") && error.contains("did you mean `datagen`?"),
+        "{error}"
+    );
+    let (status, answer) = served.post("/v1/jobs/validate", ENDLESS);
+    assert_eq!(
+        (status, &answer["name"]),
+        (200, &Value::from("rest-test")),
+        "{answer}"
+    );
+}
+
+#[test]
+fn a_suspended_host_resumes_its_running_jobs_and_lists_its_ended_ones() {
+    let data = tempfile::tempdir().unwrap();
+    let open = || {
+        Host::open(
+            Settings {
+                slots: 4,
+                ..settings(data.path())
+            },
+            Recover::RunningJobs,
+        )
+        .unwrap()
+    };
+    let host = open();
+    let ended = host.submit(ENDLESS, &Default::default()).unwrap().id;
+    let running = host.submit(ENDLESS, &Default::default()).unwrap().id;
+    let until = std::time::Instant::now() + LIMIT;
+    let checkpoints = |host: &Host| host.job(running).unwrap().status().checkpoints;
+    while checkpoints(&host).completed == 0 {
+        assert!(
+            std::time::Instant::now() < until,
+            "no checkpoint within {LIMIT:?}"
+        );
+        std::thread::yield_now();
+    }
+    host.cancel(ended).unwrap();
+    while !host.job(ended).unwrap().is_ended() {
+        assert!(
+            std::time::Instant::now() < until,
+            "not cancelled within {LIMIT:?}"
+        );
+        std::thread::yield_now();
+    }
+    assert!(host.suspend_all(LIMIT));
+    let mut weak = std::sync::Arc::downgrade(&host);
+    drop(host);
+    // The threads of its jobs and of its rates let go of it.
+    while weak.upgrade().is_some() {
+        assert!(std::time::Instant::now() < until, "the host is still held");
+        std::thread::yield_now();
+    }
+    let host = open();
+    weak = std::sync::Arc::downgrade(&host);
+    while checkpoints(&host).latest_restored.is_none() {
+        assert!(
+            std::time::Instant::now() < until,
+            "not restored within {LIMIT:?}: {:?}",
+            host.job(running).unwrap().status()
+        );
+        std::thread::yield_now();
+    }
+    assert_eq!(
+        serde_json::to_value(host.job(ended).unwrap().status().state).unwrap(),
+        "CANCELED"
+    );
+    assert_eq!(host.jobs().len(), 2);
+    host.cancel(running).unwrap();
+    while !host.job(running).unwrap().is_ended() {
+        assert!(
+            std::time::Instant::now() < until,
+            "not cancelled within {LIMIT:?}"
+        );
+        std::thread::yield_now();
+    }
+    drop(host);
+    assert!(weak.upgrade().is_none() || std::time::Instant::now() < until);
+}
+
+#[test]
+fn a_job_that_cannot_be_resumed_fails_alone_and_can_be_resumed_by_hand() {
+    let data = tempfile::tempdir().unwrap();
+    let secret = data.path().join("secret");
+    std::fs::write(&secret, "{i%7}").unwrap();
+    let open = || Host::open(settings(data.path()), Recover::RunningJobs).unwrap();
+    let state_of = |host: &Host, id| serde_json::to_value(host.job(id).unwrap().status().state).unwrap();
+    let until = std::time::Instant::now() + LIMIT;
+    let wait = |host: &Host, id, state: &str| {
+        while state_of(host, id) != state {
+            assert!(
+                std::time::Instant::now() < until,
+                "{state}: {:?}",
+                host.job(id).unwrap().status()
+            );
+            std::thread::yield_now();
+        }
+    };
+    let template = "template: '{i%10}'";
+    let job = ENDLESS.replace(template, &format!("template: {{file: {}}}", secret.display()));
+    assert_ne!(job, ENDLESS);
+    let host = open();
+    let failing = host.submit(&job, &Default::default()).unwrap().id;
+    let healthy = host.submit(ENDLESS, &Default::default()).unwrap().id;
+    let stored = std::fs::read_to_string(host.job_directory(failing).join("job.json")).unwrap();
+    assert!(
+        stored.contains("\"file\"") && !stored.contains("{i%7}"),
+        "{stored}"
+    );
+    assert!(host.suspend_all(LIMIT));
+    let weak = std::sync::Arc::downgrade(&host);
+    drop(host);
+    while weak.upgrade().is_some() {
+        assert!(std::time::Instant::now() < until, "the host is still held");
+        std::thread::yield_now();
+    }
+    std::fs::remove_file(&secret).unwrap();
+    let host = open();
+    wait(&host, failing, "FAILED");
+    wait(&host, healthy, "RUNNING");
+    let message = host.job(failing).unwrap().status().exceptions[0].message.clone();
+    assert!(
+        message.contains("setting `template`: the secret's file"),
+        "{message}"
+    );
+    std::fs::write(&secret, "{i%7}").unwrap();
+    host.resume(failing).unwrap();
+    wait(&host, failing, "RUNNING");
+    assert!(
+        host.resume(failing)
+            .unwrap_err()
+            .to_string()
+            .contains("only a failed job can be resumed")
+    );
+    host.suspend_all(LIMIT);
+}

@@ -1,0 +1,123 @@
+//! Keyed state and timers of one operator in one subtask, as one file.
+//!
+//! Invariant: a restore of the same groups gives back exactly the entries and timers that were frozen,
+//! whichever backend wrote the file and whichever reads it.
+
+use std::io;
+
+use wasmill_model::id::CheckpointId;
+use wasmill_model::key::{KeyGroup, KeyGroupRange, MaxParallelism};
+
+use crate::backend::{FrozenState, KeyedStateBackend, SnapshotFile, StateError, StateSnapshot};
+use crate::snapshot::{GroupBlock, SnapshotHeader, SnapshotReader, SnapshotWriter};
+use crate::timers::{TimeDomain, Timer, TimerQueue};
+
+/// Freezes keyed state and timers. Returns at once; the handle is written by another thread.
+pub fn freeze(
+    backend: &mut dyn KeyedStateBackend,
+    timers: &TimerQueue,
+    checkpoint: CheckpointId,
+) -> Result<Box<dyn StateSnapshot>, StateError> {
+    Ok(Box::new(KeyedSnapshot {
+        checkpoint,
+        range: backend.range(),
+        max_parallelism: backend.max_parallelism(),
+        state: backend.snapshot()?,
+        timers: timers.clone(),
+    }))
+}
+
+/// Adds what a snapshot file holds of the groups of `range` to a backend and its timers. Called once for
+/// each file whose groups meet those of the subtask, before the first use of either.
+pub fn restore(
+    file: &mut dyn SnapshotFile,
+    range: KeyGroupRange,
+    backend: &mut dyn KeyedStateBackend,
+    timers: &mut TimerQueue,
+) -> Result<(), StateError> {
+    let mut reader = SnapshotReader::open(file)?;
+    let header = reader.header().clone();
+    if header.max_parallelism != backend.max_parallelism() {
+        return Err(StateError::Corrupt(format!(
+            "it was taken with max parallelism {}, the job has {}: max parallelism is fixed at a job's first run, \
+             set it to {} again",
+            header.max_parallelism.0,
+            backend.max_parallelism().0,
+            header.max_parallelism.0
+        )));
+    }
+    let states = header
+        .states
+        .iter()
+        .map(|declaration| backend.restore_state(declaration))
+        .collect::<Result<Vec<_>, _>>()?;
+    for group in range.intersect(header.range).intersect(backend.range()).iter() {
+        reader.read_group(group, &mut |block| match block {
+            GroupBlock::Entries { state, entries } => backend.restore_entries(states[state], group, entries),
+            GroupBlock::Timers {
+                domain,
+                timers: restored,
+            } => {
+                restored.into_iter().for_each(|timer| {
+                    timers.register(domain, timer);
+                });
+                Ok(())
+            }
+        })?;
+    }
+    Ok(())
+}
+
+struct KeyedSnapshot {
+    checkpoint: CheckpointId,
+    range: KeyGroupRange,
+    max_parallelism: MaxParallelism,
+    state: Box<dyn FrozenState>,
+    timers: TimerQueue,
+}
+
+impl StateSnapshot for KeyedSnapshot {
+    fn write(self: Box<Self>, out: &mut dyn io::Write) -> Result<(), StateError> {
+        let Self {
+            checkpoint,
+            range,
+            max_parallelism,
+            mut state,
+            timers,
+        } = *self;
+        let header = SnapshotHeader {
+            checkpoint,
+            range,
+            max_parallelism,
+            states: state.states(),
+        };
+        let mut writer = SnapshotWriter::new(out, &header)?;
+        let event = by_group(&timers, TimeDomain::Event, range);
+        let processing = by_group(&timers, TimeDomain::Processing, range);
+        for ((group, event), processing) in range.iter().zip(event).zip(processing) {
+            writer.begin_group(group)?;
+            state.write_group(group, &mut writer)?;
+            for (domain, timers) in [(TimeDomain::Event, event), (TimeDomain::Processing, processing)] {
+                timers
+                    .into_iter()
+                    .try_for_each(|timer| writer.timer(domain, timer))?;
+            }
+        }
+        writer.finish()
+    }
+}
+
+/// The timers of each group of a range, in firing order.
+fn by_group(timers: &TimerQueue, domain: TimeDomain, range: KeyGroupRange) -> Vec<Vec<&Timer>> {
+    let mut groups = vec![Vec::new(); range.len()];
+    for timer in timers.iter(domain) {
+        let KeyGroup(group) = timer.group;
+        if let Some(timers) = group
+            .checked_sub(range.start)
+            .and_then(|index| groups.get_mut(usize::from(index)))
+        {
+            timers.push(timer);
+        }
+    }
+    groups
+}

@@ -1,0 +1,21 @@
+//! Keyed state, timers, operator state and their snapshots.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`backend`] | the seam: what every state backend does, and what its snapshot promises |
+//! | [`memory`] | the backend in memory: snapshots by copy-on-write while it keeps serving |
+//! | [`timers`] | timers in firing order, frozen by a clone |
+//! | [`keyed`] | keyed state and timers as one file: freeze and restore |
+//! | [`snapshot`] | the canonical file format that every backend writes and reads |
+//! | [`stored_key`] | the byte order of entries, the same in every backend |
+//! | [`operator_state`] | operator state dealt out anew when the parallelism changes |
+//! | `testing` | the contract of a backend as a test (feature `testing`) |
+pub mod backend;
+pub mod keyed;
+pub mod memory;
+pub mod operator_state;
+pub mod snapshot;
+pub mod stored_key;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod timers;

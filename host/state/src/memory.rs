@@ -1,0 +1,457 @@
+//! The backend in memory: keyed state in tables of pages, one for each state and key group.
+//!
+//! Value, reducing and aggregating states lie in 16 KiB pages found by a hash index; map and list states
+//! in persistent ordered trees. Invariant: a snapshot takes pointers, never copies. What it shares is
+//! copied piece by piece when it is written to later, a page or a path of a tree at a time, so no batch
+//! waits for a checkpoint. Nothing here depends on addresses, time or random numbers: the same calls give
+//! the same results and the same snapshot.
+
+mod batch;
+mod frozen;
+mod index;
+mod ordered;
+mod page;
+mod restore;
+mod table;
+
+use wasmill_model::function::{StateDeclaration, StateKind};
+use wasmill_model::key::{KeyGroup, KeyGroupRange, MaxParallelism};
+
+use self::batch::BatchError;
+use self::frozen::{FrozenMemory, FrozenTables};
+use self::ordered::{ListTable, MapTable};
+use self::table::{Epochs, Table};
+use crate::backend::{
+    FrozenState, KeyedStateBackend, Locator, NONE, Page, StateError, StateId, StateKey, StateSize, Values,
+    Write,
+};
+use crate::snapshot::Entries;
+use crate::stored_key;
+
+/// States of one backend at most.
+pub const STATES_MAX: usize = 4096;
+
+/// Bytes of one entry at most: key, namespace, map key and value together.
+pub const ENTRY_BYTES_MAX: usize = 1 << 30;
+
+/// Keyed state in memory.
+pub struct MemoryBackend {
+    range: KeyGroupRange,
+    max_parallelism: MaxParallelism,
+    states: Vec<State>,
+    epochs: Epochs,
+    /// Stored keys are put together here.
+    prefix: Vec<u8>,
+    stored: Vec<u8>,
+}
+
+struct State {
+    declaration: StateDeclaration,
+    standing: Standing,
+    tables: Tables,
+}
+
+/// Whether anybody has asked for a state.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Registered,
+    Restored,
+    Dropped,
+}
+
+/// By group: that of group `range.start + i` at `i`.
+enum Tables {
+    Values(Vec<Table>),
+    Maps(Vec<MapTable>),
+    Lists(Vec<ListTable>),
+}
+
+impl MemoryBackend {
+    /// An empty backend for the groups of `range`.
+    pub fn new(range: KeyGroupRange, max_parallelism: MaxParallelism) -> Self {
+        Self {
+            range,
+            max_parallelism,
+            states: Vec::new(),
+            epochs: Epochs::default(),
+            prefix: Vec::new(),
+            stored: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, declaration: &StateDeclaration, standing: Standing) -> Result<StateId, StateError> {
+        if self.states.len() == STATES_MAX {
+            return Err(StateError::Register {
+                name: declaration.name.clone(),
+                message: format!(
+                    "an operator has at most {STATES_MAX} states: use a map state instead of many states"
+                ),
+            });
+        }
+        self.states.push(State {
+            declaration: declaration.clone(),
+            standing,
+            tables: self.tables(declaration.kind),
+        });
+        Ok(StateId((self.states.len() - 1) as u16))
+    }
+
+    fn tables(&self, kind: StateKind) -> Tables {
+        let groups = self.range.len();
+        match kind {
+            StateKind::Map => Tables::Maps(vec![MapTable::default(); groups]),
+            StateKind::List => Tables::Lists(vec![ListTable::default(); groups]),
+            StateKind::Value | StateKind::Reducing | StateKind::Aggregating => {
+                Tables::Values((0..groups).map(|_| Table::new(&self.epochs)).collect())
+            }
+        }
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        self.states
+            .iter()
+            .position(|state| state.declaration.name == name)
+    }
+
+    /// The state and the scratch memory for stored keys.
+    fn state(&mut self, id: StateId) -> Result<(&mut State, &mut Vec<u8>, &mut Vec<u8>), StateError> {
+        match self.states.get_mut(usize::from(id.0)) {
+            Some(state) if state.standing != Standing::Dropped => {
+                Ok((state, &mut self.prefix, &mut self.stored))
+            }
+            _ => Err(usage(
+                &format!("number {}", id.0),
+                "it is not registered: register it first".to_owned(),
+            )),
+        }
+    }
+}
+
+impl State {
+    fn unfit<T>(&self, call: &str) -> Result<T, StateError> {
+        let kind = self.declaration.kind;
+        Err(usage(
+            &self.declaration.name,
+            format!("{call} does not work on a state of kind {kind:?}"),
+        ))
+    }
+
+    fn error(&self, error: BatchError) -> StateError {
+        let message = match error {
+            BatchError::Group(group) => {
+                format!(
+                    "key group {} is not one of this subtask's: the record was routed to the wrong one",
+                    group.0
+                )
+            }
+            BatchError::Full(group) => format!(
+                "key group {} has reached 32 GiB: run the job anew with a higher max parallelism",
+                group.0
+            ),
+        };
+        usage(&self.declaration.name, message)
+    }
+
+    /// Checks what a snapshot must be able to hold.
+    fn check_entry(&self, key: &StateKey<'_>, value: &[u8]) -> Result<(), StateError> {
+        let bytes = key.key.len() + key.namespace.len() + key.map_key.len() + value.len();
+        if bytes <= ENTRY_BYTES_MAX {
+            return Ok(());
+        }
+        Err(usage(
+            &self.declaration.name,
+            format!(
+                "an entry of {bytes} bytes is more than the limit of {ENTRY_BYTES_MAX}: store it in parts"
+            ),
+        ))
+    }
+}
+
+impl KeyedStateBackend for MemoryBackend {
+    fn register(&mut self, declaration: &StateDeclaration) -> Result<StateId, StateError> {
+        let Some(position) = self.position(&declaration.name) else {
+            return self.add(declaration, Standing::Registered);
+        };
+        let present = &self.states[position];
+        match present.standing {
+            Standing::Registered if present.declaration != *declaration => {
+                return Err(StateError::Register {
+                    name: declaration.name.clone(),
+                    message:
+                        "it is registered already with another declaration: give the two different names"
+                            .to_owned(),
+                });
+            }
+            Standing::Registered => {}
+            Standing::Restored => {
+                declaration_fits(&present.declaration, declaration)?;
+                self.states[position].declaration = declaration.clone();
+                self.states[position].standing = Standing::Registered;
+            }
+            Standing::Dropped => {
+                self.states[position] = State {
+                    declaration: declaration.clone(),
+                    standing: Standing::Registered,
+                    tables: self.tables(declaration.kind),
+                };
+            }
+        }
+        Ok(StateId(position as u16))
+    }
+
+    fn get_many(&mut self, id: StateId, keys: &[StateKey<'_>], out: &mut Values) -> Result<(), StateError> {
+        let start = self.range.start;
+        let (state, prefix, _) = self.state(id)?;
+        match &state.tables {
+            Tables::Values(tables) => {
+                batch::get_many(tables, start, keys, out).map_err(|error| state.error(error))
+            }
+            Tables::Maps(tables) => keys.iter().try_for_each(|key| {
+                let table = group(tables, start, key.group).map_err(|error| state.error(error))?;
+                encode(prefix, key, key.map_key);
+                match table.get(prefix) {
+                    Some(value) => batch::push(out, value, Locator::UNKNOWN),
+                    None => {
+                        out.lengths.push(NONE);
+                        out.locators.push(Locator::UNKNOWN);
+                    }
+                }
+                Ok(())
+            }),
+            Tables::Lists(_) => state.unfit("get-many"),
+        }
+    }
+
+    fn write_batch(&mut self, id: StateId, writes: &[Write<'_>]) -> Result<(), StateError> {
+        let start = self.range.start;
+        let (state, prefix, _) = self.state(id)?;
+        writes
+            .iter()
+            .try_for_each(|write| state.check_entry(&write.key, write.value.unwrap_or_default()))?;
+        let written = match &mut state.tables {
+            Tables::Values(tables) => batch::write_batch(tables, start, writes),
+            Tables::Maps(tables) => writes.iter().try_for_each(|write| {
+                let table = group_mut(tables, start, write.key.group)?;
+                encode(prefix, &write.key, write.key.map_key);
+                match write.value {
+                    Some(value) => table.put(prefix, value),
+                    None => table.remove(prefix),
+                }
+                Ok(())
+            }),
+            Tables::Lists(_) => return state.unfit("write-batch"),
+        };
+        written.map_err(|error| state.error(error))
+    }
+
+    fn append(&mut self, id: StateId, key: StateKey<'_>, element: &[u8]) -> Result<(), StateError> {
+        let start = self.range.start;
+        let (state, prefix, stored) = self.state(id)?;
+        state.check_entry(&key, element)?;
+        let Tables::Lists(tables) = &mut state.tables else {
+            return state.unfit("append");
+        };
+        encode(prefix, &key, &[]);
+        group_mut(tables, start, key.group)
+            .map(|table| table.append(prefix, element, stored))
+            .map_err(|error| state.error(error))
+    }
+
+    fn list_page(
+        &mut self,
+        id: StateId,
+        key: StateKey<'_>,
+        first: u64,
+        bytes_max: usize,
+        out: &mut Page,
+    ) -> Result<(), StateError> {
+        out.entries.clear();
+        out.done = false;
+        let start = self.range.start;
+        let (state, prefix, _) = self.state(id)?;
+        let Tables::Lists(tables) = &state.tables else {
+            return state.unfit("list-page");
+        };
+        encode(prefix, &key, &[]);
+        group(tables, start, key.group)
+            .map(|table| table.page(prefix, first, bytes_max, out))
+            .map_err(|error| state.error(error))
+    }
+
+    fn map_page(
+        &mut self,
+        id: StateId,
+        key: StateKey<'_>,
+        after: Option<&[u8]>,
+        bytes_max: usize,
+        out: &mut Page,
+    ) -> Result<(), StateError> {
+        out.entries.clear();
+        out.done = false;
+        let start = self.range.start;
+        let (state, prefix, _) = self.state(id)?;
+        let Tables::Maps(tables) = &state.tables else {
+            return state.unfit("map-page");
+        };
+        encode(prefix, &key, &[]);
+        group(tables, start, key.group)
+            .map(|table| table.page(prefix, after, bytes_max, out))
+            .map_err(|error| state.error(error))
+    }
+
+    fn clear(&mut self, id: StateId, key: StateKey<'_>) -> Result<(), StateError> {
+        let start = self.range.start;
+        let (state, prefix, _) = self.state(id)?;
+        encode(prefix, &key, &[]);
+        let cleared = match &mut state.tables {
+            Tables::Values(tables) => group_mut(tables, start, key.group).map(|table| {
+                table.remove(batch::table_key(&key));
+            }),
+            Tables::Maps(tables) => group_mut(tables, start, key.group).map(|table| table.clear(prefix)),
+            Tables::Lists(tables) => group_mut(tables, start, key.group).map(|table| table.clear(prefix)),
+        };
+        cleared.map_err(|error| state.error(error))
+    }
+
+    fn snapshot(&mut self) -> Result<Box<dyn FrozenState>, StateError> {
+        let kept = self
+            .states
+            .iter_mut()
+            .filter(|state| state.standing != Standing::Dropped);
+        let states = kept.map(|state| {
+            let tables = match &mut state.tables {
+                Tables::Values(tables) => FrozenTables::Values(tables.iter_mut().map(Table::share).collect()),
+                Tables::Maps(tables) => FrozenTables::Maps(tables.clone()),
+                Tables::Lists(tables) => FrozenTables::Lists(tables.clone()),
+            };
+            (state.declaration.clone(), tables)
+        });
+        Ok(Box::new(FrozenMemory {
+            range: self.range,
+            states: states.collect(),
+        }))
+    }
+
+    fn restore_state(&mut self, declaration: &StateDeclaration) -> Result<StateId, StateError> {
+        let Some(position) = self.position(&declaration.name) else {
+            return self.add(declaration, Standing::Restored);
+        };
+        let present = &self.states[position];
+        if present.standing == Standing::Dropped {
+            return Err(usage(
+                &declaration.name,
+                "it was dropped before all was restored".to_owned(),
+            ));
+        }
+        declaration_fits(declaration, &present.declaration)?;
+        Ok(StateId(position as u16))
+    }
+
+    fn restore_entries(
+        &mut self,
+        id: StateId,
+        group: KeyGroup,
+        entries: Entries<'_>,
+    ) -> Result<(), StateError> {
+        let start = self.range.start;
+        let (state, prefix, stored) = self.state(id)?;
+        restore::entries(&mut state.tables, start, group, entries, (prefix, stored))?
+            .map_err(|error| state.error(error))
+    }
+
+    fn declarations(&self) -> Vec<StateDeclaration> {
+        let kept = self
+            .states
+            .iter()
+            .filter(|state| state.standing != Standing::Dropped);
+        kept.map(|state| state.declaration.clone()).collect()
+    }
+
+    fn unclaimed(&self) -> Vec<String> {
+        let unclaimed = self
+            .states
+            .iter()
+            .filter(|state| state.standing == Standing::Restored);
+        unclaimed.map(|state| state.declaration.name.clone()).collect()
+    }
+
+    fn drop_unclaimed(&mut self) {
+        for state in self
+            .states
+            .iter_mut()
+            .filter(|state| state.standing == Standing::Restored)
+        {
+            state.standing = Standing::Dropped;
+            state.tables = Tables::Values(Vec::new());
+        }
+    }
+
+    fn range(&self) -> KeyGroupRange {
+        self.range
+    }
+
+    fn max_parallelism(&self) -> MaxParallelism {
+        self.max_parallelism
+    }
+
+    fn size(&self) -> StateSize {
+        let sizes = self.states.iter().map(|state| match &state.tables {
+            Tables::Values(tables) => sum(tables, |table| (table.len() as u64, table.bytes())),
+            Tables::Maps(tables) => sum(tables, |table| (table.len() as u64, table.bytes())),
+            Tables::Lists(tables) => sum(tables, |table| (table.elements(), table.bytes())),
+        });
+        sizes.fold(StateSize::default(), |total, size| StateSize {
+            entries: total.entries + size.entries,
+            bytes: total.bytes + size.bytes,
+        })
+    }
+}
+
+fn sum<T>(tables: &[T], size: impl Fn(&T) -> (u64, usize)) -> StateSize {
+    tables
+        .iter()
+        .map(size)
+        .fold(StateSize::default(), |total, (entries, bytes)| StateSize {
+            entries: total.entries + entries,
+            bytes: total.bytes + bytes as u64,
+        })
+}
+
+fn group<T>(tables: &[T], start: u16, group: KeyGroup) -> Result<&T, BatchError> {
+    tables
+        .get(usize::from(group.0.wrapping_sub(start)))
+        .ok_or(BatchError::Group(group))
+}
+
+fn group_mut<T>(tables: &mut [T], start: u16, group: KeyGroup) -> Result<&mut T, BatchError> {
+    tables
+        .get_mut(usize::from(group.0.wrapping_sub(start)))
+        .ok_or(BatchError::Group(group))
+}
+
+fn encode(out: &mut Vec<u8>, key: &StateKey<'_>, rest: &[u8]) {
+    out.clear();
+    stored_key::encode_prefix(out, key.key, key.namespace);
+    out.extend_from_slice(rest);
+}
+
+/// Whether stored entries can be read as what the function declares (S8).
+fn declaration_fits(stored: &StateDeclaration, declared: &StateDeclaration) -> Result<(), StateError> {
+    if stored.kind == declared.kind && stored.schema_version == declared.schema_version {
+        return Ok(());
+    }
+    Err(StateError::Incompatible {
+        name: declared.name.clone(),
+        kind: stored.kind,
+        declared_kind: declared.kind,
+        stored: stored.schema_version,
+        declared: declared.schema_version,
+    })
+}
+
+fn usage(name: &str, message: String) -> StateError {
+    StateError::Usage {
+        name: name.to_owned(),
+        message,
+    }
+}

@@ -1,0 +1,82 @@
+//! What the memory backend held at one instant, on its way into a snapshot.
+//!
+//! Invariant: it owns all that it writes; pages and trees go group by group as they are written, so that
+//! memory taken by copy-on-write comes back while the rest is still being written.
+
+use std::sync::Arc;
+
+use wasmill_model::function::StateDeclaration;
+use wasmill_model::key::{KeyGroup, KeyGroupRange};
+
+use super::ordered::{ListTable, MapTable};
+use super::page::{PageBytes, walk};
+use crate::backend::{FrozenState, StateError};
+use crate::snapshot::SnapshotWriter;
+use crate::stored_key::{self, StoredKey};
+
+/// Tables of one state, by group.
+pub(super) enum FrozenTables {
+    Values(Vec<Vec<Arc<PageBytes>>>),
+    Maps(Vec<MapTable>),
+    Lists(Vec<ListTable>),
+}
+
+pub(super) struct FrozenMemory {
+    pub(super) range: KeyGroupRange,
+    pub(super) states: Vec<(StateDeclaration, FrozenTables)>,
+}
+
+impl FrozenState for FrozenMemory {
+    fn states(&self) -> Vec<StateDeclaration> {
+        self.states
+            .iter()
+            .map(|(declaration, _)| declaration.clone())
+            .collect()
+    }
+
+    fn write_group(&mut self, group: KeyGroup, writer: &mut SnapshotWriter<'_>) -> Result<(), StateError> {
+        let index = usize::from(group.0.wrapping_sub(self.range.start));
+        for (number, (_, tables)) in self.states.iter_mut().enumerate() {
+            let state = number as u16;
+            match tables {
+                FrozenTables::Values(groups) => write_values(writer, state, take(groups, index))?,
+                FrozenTables::Maps(groups) => write_maps(writer, state, take(groups, index))?,
+                FrozenTables::Lists(groups) => write_lists(writer, state, take(groups, index))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn take<T: Default>(groups: &mut [T], index: usize) -> T {
+    groups.get_mut(index).map(std::mem::take).unwrap_or_default()
+}
+
+fn write_values(
+    writer: &mut SnapshotWriter<'_>,
+    state: u16,
+    pages: Vec<Arc<PageBytes>>,
+) -> Result<(), StateError> {
+    pages.into_iter().try_for_each(|page| {
+        walk(page.get()).try_for_each(|slot| writer.value(state, slot.key, slot.namespace, slot.value))
+    })
+}
+
+fn write_maps(writer: &mut SnapshotWriter<'_>, state: u16, table: MapTable) -> Result<(), StateError> {
+    table.iter().try_for_each(|(stored, value)| {
+        let parts = parts(stored)?;
+        writer.map_entry(state, parts.key, parts.namespace, parts.rest, value)
+    })
+}
+
+fn write_lists(writer: &mut SnapshotWriter<'_>, state: u16, table: ListTable) -> Result<(), StateError> {
+    table.iter().try_for_each(|(prefix, count, elements)| {
+        let parts = parts(prefix)?;
+        writer.list_run(state, parts.key, parts.namespace, count, elements)
+    })
+}
+
+fn parts(stored: &[u8]) -> Result<StoredKey<'_>, StateError> {
+    stored_key::decode(stored)
+        .ok_or_else(|| StateError::Corrupt("a stored key in memory is broken".to_owned()))
+}

@@ -1,0 +1,79 @@
+//! Entries of a snapshot into tables.
+//!
+//! Invariant: entries that the tables cannot hold, or that belong to another kind of state, are an error
+//! before any of them is counted on.
+
+use wasmill_model::key::{self, KeyGroup};
+
+use super::batch::BatchError;
+use super::table::{TableFull, TableKey};
+use super::{Tables, group_mut};
+use crate::backend::{Locator, StateError};
+use crate::snapshot::{Entries, Entry};
+use crate::stored_key;
+
+/// Adds the entries of one block. `scratch` is memory for stored keys.
+pub(super) fn entries(
+    tables: &mut Tables,
+    start: u16,
+    group: KeyGroup,
+    entries: Entries<'_>,
+    scratch: (&mut Vec<u8>, &mut Vec<u8>),
+) -> Result<Result<(), BatchError>, StateError> {
+    let (prefix, stored) = scratch;
+    for entry in entries {
+        let added = match (entry?, &mut *tables) {
+            (
+                Entry::Value {
+                    key,
+                    namespace,
+                    value,
+                },
+                Tables::Values(tables),
+            ) => {
+                let table_key = TableKey::new(key::hash(key) as u32, key, namespace);
+                group_mut(tables, start, group).and_then(|table| {
+                    let put = table.put(table_key, Locator::UNKNOWN, value);
+                    put.map_err(|TableFull| BatchError::Full(group))
+                })
+            }
+            (
+                Entry::Map {
+                    key,
+                    namespace,
+                    map_key,
+                    value,
+                },
+                Tables::Maps(tables),
+            ) => {
+                prefix.clear();
+                stored_key::encode_prefix(prefix, key, namespace);
+                prefix.extend_from_slice(map_key);
+                group_mut(tables, start, group).map(|table| table.put(prefix, value))
+            }
+            (
+                Entry::List {
+                    key,
+                    namespace,
+                    elements,
+                },
+                Tables::Lists(tables),
+            ) => {
+                prefix.clear();
+                stored_key::encode_prefix(prefix, key, namespace);
+                group_mut(tables, start, group)
+                    .map(|table| elements.for_each(|element| table.append(prefix, element, stored)))
+            }
+            _ => {
+                return Err(StateError::Usage {
+                    name: format!("of key group {}", group.0),
+                    message: "its entries belong to a state of another kind".to_owned(),
+                });
+            }
+        };
+        if let Err(error) = added {
+            return Ok(Err(error));
+        }
+    }
+    Ok(Ok(()))
+}

@@ -1,0 +1,56 @@
+//! The memory backend against the contract of all backends, and against plain maps.
+
+use proptest::prelude::*;
+use wasmill_model::key::KeyGroupRange;
+use wasmill_state::backend::KeyedStateBackend;
+use wasmill_state::memory::MemoryBackend;
+use wasmill_state::testing::operations::{Operation, Run, Target};
+use wasmill_state::testing::{MAX_PARALLELISM, contract};
+
+fn make(range: KeyGroupRange) -> Box<dyn KeyedStateBackend> {
+    Box::new(MemoryBackend::new(range, MAX_PARALLELISM))
+}
+
+#[test]
+fn the_memory_backend_keeps_the_contract() {
+    contract::run(make);
+}
+
+fn target() -> impl Strategy<Value = Target> {
+    (any::<u8>(), 0u8..30, 0u8..5, any::<u8>()).prop_map(|(state, key, namespace, map_key)| Target {
+        state,
+        key,
+        namespace,
+        map_key,
+    })
+}
+
+fn length() -> impl Strategy<Value = u16> {
+    prop_oneof![4 => Just(8u16), 4 => 0u16..200, 1 => 0u16..20_000]
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        6 => prop::collection::vec((target(), length()), 1..40).prop_map(Operation::ReadAndPut),
+        8 => (target(), length()).prop_map(|(target, length)| Operation::Put(target, length)),
+        8 => target().prop_map(Operation::Remove),
+        6 => (target(), length()).prop_map(|(target, length)| Operation::Append(target, length)),
+        3 => target().prop_map(Operation::Clear),
+        3 => (any::<bool>(), target(), -5i8..5).prop_map(|(on, target, at)| Operation::Timer(on, target, at)),
+        2 => Just(Operation::Freeze),
+        2 => Just(Operation::WriteOldest),
+        1 => Just(Operation::Check),
+        1 => (1u8..6).prop_map(Operation::Rescale),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_sequence_of_operations_and_late_snapshots_agrees_with_plain_maps(
+        operations in prop::collection::vec(operation(), 0..150),
+    ) {
+        Run::new(&make).unwrap().all(&operations).unwrap();
+    }
+}

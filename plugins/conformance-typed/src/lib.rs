@@ -1,0 +1,189 @@
+//! The functions of `conformance` on the typed worlds, with a binding generator and no SDK.
+#![cfg(target_arch = "wasm32")] // The names of its exports are none that a native linker takes.
+
+mod buffering;
+#[path = "../../conformance/src/command.rs"]
+mod command;
+mod describe;
+mod process;
+
+#[allow(unsafe_code, missing_docs)] // Generated.
+mod bindings {
+    wit_bindgen::generate!({ path: "../../wit", world: "all", pub_export_macro: true });
+}
+
+use std::cell::{Cell, RefCell};
+
+use bindings::exports::wasmill::function::{
+    aggregate_function, checkpointed, filter_function, flat_map_function, key_selector, lifecycle,
+    map_function, process_function, reduce_function,
+};
+use bindings::wasmill::function::types::{Element, Error};
+use bindings::wasmill::function::{collector, runtime};
+use command::{Command, Failure};
+
+/// The component: an instance serves the one function that `open` named.
+struct Component;
+
+thread_local! {
+    static IS_BUFFERING: Cell<bool> = const { Cell::new(false) };
+    static CONFIG: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+fn fail(command: Command<'_>) -> Error {
+    match command {
+        Command::Fail(Failure::BadRecord(message)) => Error::BadRecord(message.to_owned()),
+        Command::Fail(Failure::Retry(message)) => Error::Retry(message.to_owned()),
+        Command::Fail(Failure::Failed(message)) => Error::Failed(message.to_owned()),
+        _ => panic!("trap"),
+    }
+}
+
+/// The record's text, unless it is an error command.
+fn text(e: &Element) -> Result<&str, Error> {
+    let text = std::str::from_utf8(&e.value).map_err(|error| Error::BadRecord(error.to_string()))?;
+    match command::failure(text) {
+        Some(command) => Err(fail(command)),
+        None => Ok(text),
+    }
+}
+
+impl lifecycle::Guest for Component {
+    fn describe() -> String {
+        describe::DESCRIPTION.to_owned()
+    }
+
+    fn open(function: String, config: String) -> Result<(), Error> {
+        match function.as_str() {
+            "process" => process::open(),
+            "buffering" => buffering::open(),
+            _ => {}
+        }
+        IS_BUFFERING.set(function == "buffering");
+        CONFIG.set(config);
+        Ok(())
+    }
+
+    fn close() -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+impl map_function::Guest for Component {
+    fn map(e: Element) -> Result<Vec<u8>, Error> {
+        Ok(format!("<{}>", text(&e)?).into_bytes())
+    }
+}
+
+impl filter_function::Guest for Component {
+    fn filter(e: Element) -> Result<bool, Error> {
+        Ok(text(&e)?.len().is_multiple_of(2))
+    }
+}
+
+impl flat_map_function::Guest for Component {
+    fn flat_map(e: Element) -> Result<(), Error> {
+        let value = text(&e)?;
+        if IS_BUFFERING.get() {
+            buffering::flat_map(value);
+            return Ok(());
+        }
+        for part in value.split(' ').filter(|part| !part.is_empty()) {
+            if let Some(rejected) = part.strip_prefix('-') {
+                collector::emit_to("rejected", rejected.as_bytes());
+            } else if part == "?" {
+                collector::emit(place().as_bytes());
+            } else if let Some((Ok(at), text)) = part.split_once('@').map(|(at, text)| (at.parse(), text)) {
+                collector::emit_at(text.as_bytes(), at);
+            } else {
+                collector::emit(part.as_bytes());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `SUBTASK/PARALLELISM TAG`.
+fn place() -> String {
+    let context = runtime::context();
+    let number = |name| describe::json_number(&context, name).unwrap_or_default();
+    let tag = CONFIG.with_borrow(|config| describe::json_text(config, "tag").unwrap_or_default().to_owned());
+    format!("{}/{} {tag}", number("subtask-index"), number("parallelism"))
+}
+
+impl key_selector::Guest for Component {
+    fn get_key(e: Element) -> Result<Vec<u8>, Error> {
+        let key = text(&e)?.split(':').next().unwrap_or_default();
+        Ok(key.as_bytes().to_vec())
+    }
+}
+
+impl reduce_function::Guest for Component {
+    fn reduce(accumulator: Vec<u8>, value: Vec<u8>) -> Result<Vec<u8>, Error> {
+        let value = String::from_utf8_lossy(&value);
+        if let Some(command) = command::failure(&value) {
+            return Err(fail(command));
+        }
+        let accumulator = String::from_utf8_lossy(&accumulator);
+        Ok(command::reduced(&accumulator, &value).into_bytes())
+    }
+}
+
+impl aggregate_function::Guest for Component {
+    fn create_accumulator() -> Result<Vec<u8>, Error> {
+        Ok(b"0:0".to_vec())
+    }
+
+    fn add(accumulator: Vec<u8>, e: Element) -> Result<Vec<u8>, Error> {
+        let number: i64 = text(&e)?
+            .parse()
+            .map_err(|_| Error::BadRecord("not a number".to_owned()))?;
+        let (count, sum) = command::count_and_sum(&String::from_utf8_lossy(&accumulator));
+        Ok(format!("{}:{}", count + 1, sum.wrapping_add(number)).into_bytes())
+    }
+
+    fn get_result(accumulator: Vec<u8>) -> Result<Vec<u8>, Error> {
+        Ok(accumulator)
+    }
+
+    fn merge(a: Vec<u8>, b: Vec<u8>) -> Result<Vec<u8>, Error> {
+        let (a_count, a_sum) = command::count_and_sum(&String::from_utf8_lossy(&a));
+        let (b_count, b_sum) = command::count_and_sum(&String::from_utf8_lossy(&b));
+        Ok(format!("{}:{}", a_count + b_count, a_sum.wrapping_add(b_sum)).into_bytes())
+    }
+}
+
+impl process_function::Guest for Component {
+    fn process_element(e: Element) -> Result<(), Error> {
+        process::process_element(&e)
+    }
+
+    fn on_timer(at: i64, processing_time: bool) -> Result<(), Error> {
+        process::on_timer(at, processing_time)
+    }
+}
+
+impl checkpointed::Guest for Component {
+    fn restore_state(restored: bool, raw: Vec<u8>) -> Result<(), Error> {
+        if IS_BUFFERING.get() {
+            let subtask = describe::json_number(&runtime::context(), "subtask-index");
+            buffering::restore(restored, raw, subtask == Some(0));
+        }
+        Ok(())
+    }
+
+    fn snapshot_state() -> Result<Vec<u8>, Error> {
+        Ok(if IS_BUFFERING.get() {
+            buffering::snapshot()
+        } else {
+            Vec::new()
+        })
+    }
+}
+
+#[allow(unsafe_code)] // Generated.
+mod exported {
+    use super::{Component, bindings};
+
+    bindings::export!(Component with_types_in bindings);
+}

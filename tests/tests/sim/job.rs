@@ -1,0 +1,191 @@
+//! The simulated job: source → key-by → count → key-by → gather (→ buffer) → sink: two hash exchanges, so
+//! that channels are aligned at two levels. Parallelisms and chaining are drawn anew for every start.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use wasmill_engine::registry::Registry;
+use wasmill_model::function::Format;
+use wasmill_model::graph::{
+    CheckpointMode, CheckpointSettings, InputRef, JobSettings, KeySelector, LogicalGraph, LogicalOperator,
+    OperatorKind, RestartStrategy,
+};
+use wasmill_model::id::OperatorUid;
+use wasmill_model::key::MaxParallelism;
+
+use crate::functions::Functions;
+use crate::model::Counts;
+use crate::random::Random;
+use crate::sink::{Shared, SimSink};
+use crate::source::SimSource;
+
+/// What stays the same at every start.
+#[derive(Clone)]
+pub(crate) struct Shape {
+    /// Records of all shards.
+    pub(crate) input: Arc<Vec<Vec<String>>>,
+    pub(crate) checkpointing: CheckpointSettings,
+    pub(crate) has_buffer: bool,
+    /// Bytes by which values of keyed state are longer than they need be.
+    padding: usize,
+}
+
+impl Shape {
+    pub(crate) fn draw(random: &mut Random) -> Self {
+        let keys = 1 + random.below(6);
+        let shard = |random: &mut Random| {
+            let records = random.below(70);
+            (0..records).map(|_| format!("k{}", random.below(keys))).collect()
+        };
+        let input = Arc::new((0..4).map(|_| shard(random)).collect());
+        let mode = match random.below(5) {
+            0 => CheckpointMode::AtLeastOnce,
+            _ => CheckpointMode::ExactlyOnce,
+        };
+        // Where checkpoints often take too long the job must bear it, or it would never come to its end.
+        let tolerable = random.below(3) as u32;
+        let (timeout_ms, tolerable_failures) = match random.below(3) {
+            0 => (400, 1_000_000),
+            _ => (20_000, tolerable),
+        };
+        let checkpointing = CheckpointSettings {
+            mode,
+            interval_ms: 5 + random.below(40),
+            tolerable_failures,
+            retained: 1 + random.below(2) as u32,
+            max_concurrent: 1 + random.below(2) as u32,
+            min_pause_ms: [0, 0, 10][random.below(3) as usize],
+            timeout_ms,
+            retain_on_cancel: random.once_in(2),
+        };
+        Self {
+            input,
+            checkpointing,
+            has_buffer: random.once_in(2),
+            // So long that state does not fit into the manifest.
+            padding: [0, 0, 0, 25_000][random.below(4) as usize],
+        }
+    }
+
+    pub(crate) fn is_exactly_once(&self) -> bool {
+        self.checkpointing.mode == CheckpointMode::ExactlyOnce
+    }
+
+    /// How many records each key has.
+    pub(crate) fn counts(&self) -> Counts {
+        let mut counts = Counts::new();
+        for record in self.input.iter().flatten() {
+            *counts.entry(record.clone()).or_default() += 1;
+        }
+        counts
+    }
+
+    pub(crate) fn graph(&self, random: &mut Random) -> Result<LogicalGraph, String> {
+        let mut operators = Operators {
+            random,
+            list: Vec::new(),
+        };
+        let connector = || ("sim".to_owned(), Value::Null, Format::Raw);
+        let (connector, config, format) = connector();
+        let source = OperatorKind::Source {
+            connector: connector.clone(),
+            config: config.clone(),
+            format,
+        };
+        operators.add("source", source, None);
+        operators.add_key_by("key", KeySelector::Value);
+        operators.add("count", function("count", "process"), None);
+        operators.add_key_by("key-again", KeySelector::Field("1".to_owned()));
+        operators.add("gather", function("gather", "process"), None);
+        if self.has_buffer {
+            operators.add("buffer", function("buffer", "flat-map"), None);
+        }
+        let sink = OperatorKind::Sink {
+            connector,
+            config,
+            format,
+        };
+        operators.add("sink", sink, None);
+        let mut graph = LogicalGraph {
+            name: "simulated".to_owned(),
+            operators: operators.list,
+            max_parallelism: Some(MaxParallelism(8)),
+            settings: JobSettings {
+                checkpointing: Some(self.checkpointing.clone()),
+                restart: Some(RestartStrategy::FixedDelay {
+                    attempts: u32::MAX,
+                    delay_ms: 5,
+                }),
+                ..JobSettings::default()
+            },
+        };
+        graph.validate().map_err(|error| error.to_string())?;
+        Ok(graph)
+    }
+}
+
+fn function(name: &str, kind: &str) -> OperatorKind {
+    let description = json!({"name": name, "kind": kind, "output": "csv"});
+    OperatorKind::Function {
+        plugin: "sha256:0".to_owned(),
+        description: serde_json::from_value(description).unwrap(),
+        config: Value::Null,
+    }
+}
+
+/// A line of operators, each behind the one before.
+struct Operators<'a> {
+    random: &'a mut Random,
+    list: Vec<LogicalOperator>,
+}
+
+impl Operators<'_> {
+    /// A key-by has the parallelism of what it follows.
+    fn add_key_by(&mut self, uid: &str, selector: KeySelector) {
+        let parallelism = self.list.last().and_then(|operator| operator.parallelism);
+        let format = Format::Raw;
+        self.add(uid, OperatorKind::KeyBy { selector, format }, parallelism);
+    }
+
+    fn add(&mut self, uid: &str, kind: OperatorKind, parallelism: Option<u32>) {
+        let input = self.list.last().map(|before| InputRef {
+            uid: before.uid.clone(),
+            side: None,
+        });
+        let drawn = 1 + self.random.below(3) as u32;
+        self.list.push(LogicalOperator {
+            uid: OperatorUid::new(uid),
+            uid_given: true,
+            name: uid.to_owned(),
+            kind,
+            inputs: input.into_iter().collect(),
+            parallelism: Some(parallelism.unwrap_or(drawn)),
+            chaining: !self.random.once_in(4),
+            slot_sharing_group: "default".to_owned(),
+        });
+    }
+}
+
+pub(crate) fn registry(shape: &Shape, external: &Shared) -> Arc<Registry> {
+    let mut registry = Registry::default();
+    let shards = shape.input.clone();
+    let source = move || SimSource {
+        shards: shards.clone(),
+    };
+    let written = external.clone();
+    let sink = move || SimSink {
+        external: written.clone(),
+    };
+    registry.sources.insert(
+        "sim".to_owned(),
+        Box::new(move |_, _| Ok(Arc::new(source()) as _)),
+    );
+    registry
+        .sinks
+        .insert("sim".to_owned(), Box::new(move |_, _| Ok(Arc::new(sink()) as _)));
+    registry.functions = Some(Arc::new(Functions {
+        external: external.clone(),
+        padding: shape.padding,
+    }));
+    Arc::new(registry)
+}

@@ -1,0 +1,79 @@
+//! The start of one life of the process: storage that fails, the seeded executor, the job from where it is
+//! to go on.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use wasmill_checkpoint::storage::CheckpointStorage;
+use wasmill_checkpoint::storage::testing::{Fault, FaultyStorage};
+use wasmill_engine::job::{JobHandle, JobSpec, RestoreFrom, start};
+use wasmill_model::id::JobId;
+
+use super::Scenario;
+use crate::job;
+use crate::random::Random;
+use crate::world::{SimExecutor, World};
+
+/// Late in a long run everything works, so that it comes to an end.
+const STORAGE_FAULTS_MAX: u64 = 60;
+
+/// One life of the process.
+pub(super) struct Life {
+    pub(super) world: World,
+    pub(super) storage: Arc<dyn CheckpointStorage>,
+    pub(super) handle: Arc<dyn JobHandle>,
+}
+
+impl Scenario {
+    pub(super) fn start(&mut self, job: JobId, from: Option<&str>) -> Result<Life, String> {
+        self.lives += 1;
+        let mut choices = Random::new(self.seed.wrapping_mul(31).wrapping_add(u64::from(self.lives)));
+        let (faults, once_in) = (self.faults.clone(), self.storage_fails_once_in);
+        let storage = FaultyStorage::new(self.files.clone(), move |_, _, _| {
+            if faults.load(Ordering::Relaxed) > STORAGE_FAULTS_MAX || !choices.once_in(once_in) {
+                return Fault::None;
+            }
+            faults.fetch_add(1, Ordering::Relaxed);
+            [Fault::Fail, Fault::Tear, Fault::LoseAnswer][choices.below(3) as usize]
+        });
+        let storage: Arc<dyn CheckpointStorage> = Arc::new(storage);
+        let executor = SimExecutor::new(self.seed ^ u64::from(self.lives) << 32, self.planted);
+        let mut world = World::new(executor.clone(), self.clock.clone());
+        world.print = self.prints;
+        let spec = JobSpec {
+            id: job,
+            graph: self.shape.graph(&mut self.random)?,
+            registry: job::registry(&self.shape, &self.external),
+            storage: storage.clone(),
+            slots: 8,
+            restore: self.restore_from(job, from, &storage),
+            first_attempt: self.lives * 1_000,
+        };
+        let handle = start(spec, executor, self.clock.clone()).map_err(|error| error.to_string())?;
+        Ok(Life {
+            world,
+            storage,
+            handle,
+        })
+    }
+
+    /// As the host does: a job with a checkpoint of its own never goes back to what it once came from.
+    fn restore_from(
+        &self,
+        job: JobId,
+        from: Option<&str>,
+        storage: &Arc<dyn CheckpointStorage>,
+    ) -> RestoreFrom {
+        let own = self.files.list(&job.to_string()).unwrap_or_default();
+        match from {
+            Some(directory) if !own.iter().any(|(name, _)| name.ends_with("/_metadata")) => {
+                RestoreFrom::Path {
+                    storage: storage.clone(),
+                    directory: directory.to_owned(),
+                    allow_non_restored: false,
+                }
+            }
+            _ => RestoreFrom::Latest,
+        }
+    }
+}
