@@ -305,20 +305,20 @@ impl Host {
     /// Cancels a job; it is never started again, even when the host dies right after.
     pub fn cancel(&self, id: JobId) -> Result<(), HostError> {
         let job = self.job(id)?;
-        if job.is_ended() {
-            let state = job.status().state;
-            return match state {
-                JobState::Canceled => Ok(()),
-                state => Err(HostError::Conflict(format!(
-                    "Job cancellation failed because the job has already reached another terminal state ({state:?})."
-                ))),
-            };
-        }
-        self.store
-            .save(id, &StoredState::cancelling())
+        let ended = self
+            .store
+            .mark_cancelling(id)
             .map_err(|e| HostError::Host(format!("cannot store that the job is cancelled: {e}")))?;
-        job.cancel();
-        Ok(())
+        match ended.map(|status| status.state) {
+            None => {
+                job.cancel();
+                Ok(())
+            }
+            Some(JobState::Canceled) => Ok(()),
+            Some(state) => Err(HostError::Conflict(format!(
+                "Job cancellation failed because the job has already reached another terminal state ({state:?})."
+            ))),
+        }
     }
 
     /// Digests that jobs which did not end refer to.

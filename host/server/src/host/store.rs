@@ -7,6 +7,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -110,6 +111,8 @@ pub type Stored = Result<(JobRecord, StoredState), String>;
 /// The directory of jobs.
 pub struct JobStore {
     directory: PathBuf,
+    /// Held while a `state.json` is replaced: a client's cancel and the job's end come from two threads.
+    replacing: Mutex<()>,
 }
 
 impl JobStore {
@@ -118,6 +121,7 @@ impl JobStore {
         fs::create_dir_all(directory)?;
         Ok(Self {
             directory: directory.to_owned(),
+            replacing: Mutex::new(()),
         })
     }
 
@@ -137,7 +141,19 @@ impl JobStore {
 
     /// Replaces a job's state.
     pub fn save(&self, id: JobId, state: &StoredState) -> io::Result<()> {
+        let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         write(&self.directory(id), "state.json", state)
+    }
+
+    /// Notes that a job is to be cancelled, unless its end is already stored: then that status, and nothing changes.
+    pub fn mark_cancelling(&self, id: JobId) -> io::Result<Option<JobStatus>> {
+        let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        let directory = self.directory(id);
+        let stored: StoredState = read(&directory.join("state.json")).map_err(io::Error::other)?;
+        if stored.status.is_none() {
+            write(&directory, "state.json", &StoredState::cancelling())?;
+        }
+        Ok(stored.status)
     }
 
     /// Deletes a job's files: `job.json` first, so that half a deletion leaves no job.
@@ -226,6 +242,7 @@ pub fn lock(data: &Path) -> Result<File, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wasmill_engine::job::status::JobState;
     use wasmill_model::graph::JobSettings;
 
     fn record(id: u128) -> JobRecord {
@@ -260,6 +277,26 @@ mod tests {
         assert_eq!(store.list().len(), 1);
         store.delete(JobId(2)).unwrap();
         assert!(store.list().is_empty());
+    }
+
+    #[test]
+    fn a_cancel_and_an_end_at_once_never_undo_the_end() {
+        let data = tempfile::tempdir().unwrap();
+        let store = JobStore::open(data.path()).unwrap();
+        let job = crate::host::job::Job::new(record(1), crate::host::job::Phase::Starting);
+        let finished = job.planned_status(JobState::Finished, None);
+        for id in 1..=20 {
+            let id = JobId(id);
+            store.create(&record(id.0)).unwrap();
+            std::thread::scope(|threads| {
+                let cancel = threads.spawn(|| store.mark_cancelling(id));
+                store.save(id, &StoredState::ended(finished.clone())).unwrap();
+                cancel.join().unwrap().unwrap();
+            });
+            let stored = store.read(id).unwrap().1;
+            assert!(stored.status.is_some(), "the end of {id} was undone");
+            assert!(store.mark_cancelling(id).unwrap().is_some());
+        }
     }
 
     #[test]
