@@ -8,7 +8,7 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::bytes::append;
+use crate::bytes::{append, append_decimal};
 use crate::error::{Error, Result};
 
 /// Format of records: the edges of a job must agree on it (`raw` fits anything).
@@ -119,13 +119,8 @@ impl<'a> Writer<'a> {
     /// Appends a number in decimal.
     #[inline]
     pub fn u64(&mut self, number: u64) -> &mut Self {
-        if number < 10 {
-            self.out.push(b'0' + number as u8);
-            return self;
-        }
-        let mut digits = [0; 20];
-        let start = decimal(number, &mut digits);
-        self.bytes(&digits[start..])
+        append_decimal(self.out, number);
+        self
     }
 
     /// Appends a number in decimal.
@@ -143,34 +138,6 @@ impl fmt::Write for Writer<'_> {
         self.text(text);
         Ok(())
     }
-}
-
-const PAIRS: &[u8; 200] = b"0001020304050607080910111213141516171819\
-2021222324252627282930313233343536373839\
-4041424344454647484950515253545556575859\
-6061626364656667686970717273747576777879\
-8081828384858687888990919293949596979899";
-
-/// Writes the digits at the end of `digits` and returns where they start: two digits a division, for
-/// formatting is most of what a counting function does.
-#[inline]
-fn decimal(mut number: u64, digits: &mut [u8; 20]) -> usize {
-    let mut at = digits.len();
-    while number >= 100 {
-        let pair = (number % 100) as usize * 2;
-        number /= 100;
-        at -= 2;
-        digits[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
-    }
-    if number >= 10 {
-        let pair = number as usize * 2;
-        at -= 2;
-        digits[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
-    } else {
-        at -= 1;
-        digits[at] = b'0' + number as u8;
-    }
-    at
 }
 
 /// What can be emitted where records of type `R` are expected.

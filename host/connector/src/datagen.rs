@@ -80,7 +80,6 @@ impl Source for DataGenerator {
             template: self.template.clone(),
             timestamp: self.timestamp,
             seed: self.settings.seed,
-            value: Vec::new(),
         }))
     }
 
@@ -99,7 +98,6 @@ struct Reader {
     template: Template,
     timestamp: Option<Expression>,
     seed: u64,
-    value: Vec<u8>,
 }
 
 impl SourceReader for Reader {
@@ -120,10 +118,10 @@ impl SourceReader for Reader {
                 self.limit.take(given);
                 return Ok(SourceStatus::Finished);
             };
-            self.value.clear();
-            self.template.render(number, self.seed, &mut self.value);
             let timestamp = self.timestamp.map(|e| e.evaluate(number, self.seed) as Timestamp);
-            out.push(RowHeader::element(timestamp), b"", &self.value, b"");
+            out.push_with(RowHeader::element(timestamp), |value| {
+                self.template.render(number, self.seed, value);
+            });
             given += 1;
         }
         self.limit.take(given);

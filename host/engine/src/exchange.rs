@@ -95,7 +95,6 @@ impl Edge {
 
     fn push_hash(&mut self, batch: &Batch) -> Result<(), TaskError> {
         let bytes = self.buffering.bytes;
-        let mut rest: &[u8] = batch.bytes();
         for row in batch {
             let group = row.group_field() as usize;
             let Some(lane) = self.lane_of_group.get(group) else {
@@ -104,18 +103,15 @@ impl Edge {
                     "a record has key group {group}, but the job has {max}: its key selector set none"
                 )));
             };
-            self.lanes[usize::from(*lane)].push_front_row(rest, row.len(), bytes);
-            rest = &rest[row.len()..];
+            self.lanes[usize::from(*lane)].push_row(row, bytes);
         }
         Ok(())
     }
 
     fn push_round_robin(&mut self, batch: &Batch) {
         let bytes = self.buffering.bytes;
-        let mut rest: &[u8] = batch.bytes();
         for row in batch {
-            self.lanes[self.next].push_front_row(rest, row.len(), bytes);
-            rest = &rest[row.len()..];
+            self.lanes[self.next].push_row(row, bytes);
             self.next += 1;
             if self.next == self.lanes.len() {
                 self.next = 0;

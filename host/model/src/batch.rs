@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::row::{self, RowError, RowHeader, RowRef};
+use crate::key::{self, MaxParallelism};
+use crate::row::{self, FLAG_KEYED, HEADER_LEN, RowError, RowHeader, RowRef};
 
 /// An immutable, reference-counted sequence of rows. Cloning and slicing copy no row.
 ///
@@ -23,9 +24,23 @@ impl std::fmt::Debug for Batch {
 impl Batch {
     /// Checks every row and counts them.
     pub fn from_untrusted(bytes: Bytes) -> Result<Self, RowError> {
+        Self::from_checked(bytes, |row| row.map(drop))
+    }
+
+    /// As [`Batch::from_untrusted`], with a check of each row's content on the same way.
+    #[inline]
+    pub fn from_checked<E>(
+        bytes: Bytes,
+        mut check: impl FnMut(Result<RowRef<'_>, RowError>) -> Result<(), E>,
+    ) -> Result<Self, E>
+    where
+        E: From<RowError>,
+    {
         let (mut offset, mut rows) = (0, 0);
         while offset < bytes.len() {
-            offset += row::read(&bytes, offset)?.len();
+            let row = row::read(&bytes, offset);
+            check(row)?;
+            offset += row?.len();
             rows += 1;
         }
         Ok(Self { bytes, rows })
@@ -103,9 +118,6 @@ impl<'a> Iterator for Rows<'a> {
     }
 }
 
-/// Rows up to this size are copied by a copy of this size: most are.
-const COPIED_AT_ONCE: usize = 64;
-
 /// Builds a batch by appending rows.
 #[derive(Default)]
 pub struct BatchBuilder {
@@ -129,25 +141,57 @@ impl BatchBuilder {
         self.rows += 1;
     }
 
-    /// Appends a copy of a row.
+    /// Appends an element whose value `write` appends to the bytes that it is given.
     #[inline]
-    pub fn push_row(&mut self, row: RowRef<'_>) {
-        self.bytes.extend_from_slice(row.bytes());
+    pub fn push_with(&mut self, header: RowHeader, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; HEADER_LEN]);
+        write(&mut self.bytes);
+        let value_len = self.bytes.len() - start - HEADER_LEN;
+        self.set_header(start, row::header_bytes(header, 0, value_len, 0));
         self.rows += 1;
     }
 
-    /// Appends a copy of the row of `length` bytes at the front of `from`. What follows it there is not
-    /// appended; it lets the copy be of a fixed size, which costs a third of one of any size.
+    /// Appends a row under the encoded key that `write_key` appends to the bytes that it is given: the key that
+    /// the row has, if any, is replaced. After an error nothing is appended.
     #[inline]
-    pub fn push_front_row(&mut self, from: &[u8], length: usize) {
-        match from.first_chunk::<COPIED_AT_ONCE>() {
-            Some(wide) if length <= COPIED_AT_ONCE => {
-                let end = self.bytes.len() + length;
-                self.bytes.extend_from_slice(wide);
-                self.bytes.truncate(end);
-            }
-            _ => self.bytes.extend_from_slice(&from[..length]),
+    pub fn push_under_key<E>(
+        &mut self,
+        row: RowRef<'_>,
+        max_parallelism: MaxParallelism,
+        write_key: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; HEADER_LEN]);
+        if let Err(error) = write_key(&mut self.bytes) {
+            self.bytes.truncate(start);
+            return Err(error);
         }
+        let key = &self.bytes[start + HEADER_LEN..];
+        let (key_len, hash) = (key.len(), key::hash(key));
+        row.copy_from(HEADER_LEN + row.key_len(), &mut self.bytes);
+        let value_len = row.value().len();
+        let rest_len = self.bytes.len() - start - HEADER_LEN - key_len - value_len;
+        let header = RowHeader {
+            flags: row.flags() | FLAG_KEYED,
+            key: hash as u32,
+            group: u32::from(max_parallelism.group_of(hash).0),
+            ..row.header()
+        };
+        self.set_header(start, row::header_bytes(header, key_len, value_len, rest_len));
+        self.rows += 1;
+        Ok(())
+    }
+
+    #[inline]
+    fn set_header(&mut self, start: usize, header: [u8; HEADER_LEN]) {
+        self.bytes[start..start + HEADER_LEN].copy_from_slice(&header);
+    }
+
+    /// Appends a copy of a row.
+    #[inline]
+    pub fn push_row(&mut self, row: RowRef<'_>) {
+        row.copy_from(0, &mut self.bytes);
         self.rows += 1;
     }
 
@@ -214,6 +258,7 @@ pub struct BatchMark {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::row::FLAG_EXTENSION;
 
     fn three() -> Batch {
         let mut builder = BatchBuilder::default();
@@ -250,19 +295,56 @@ mod tests {
     }
 
     #[test]
-    fn rows_copied_from_the_front_of_bytes_are_the_rows() {
+    fn copied_rows_are_the_rows() {
         let mut builder = BatchBuilder::default();
         for length in [0, 1, 31, 32, 33, 200, 5] {
             builder.push(RowHeader::element(None), b"", &vec![7; length], b"");
         }
         let batch = builder.finish();
         let mut copy = BatchBuilder::default();
-        let mut rest: &[u8] = batch.bytes();
-        for row in &batch {
-            copy.push_front_row(rest, row.len());
-            rest = &rest[row.len()..];
-        }
+        batch.iter().for_each(|row| copy.push_row(row));
         assert_eq!(copy.finish(), batch);
+    }
+
+    #[test]
+    fn a_value_written_in_place_is_as_one_that_is_pushed() {
+        let (mut pushed, mut written) = (BatchBuilder::default(), BatchBuilder::default());
+        for value in [&b""[..], b"x", &[7; 100]] {
+            let header = RowHeader::element(Some(value.len() as i64));
+            pushed.push(header, b"", value, b"");
+            written.push_with(header, |out| out.extend_from_slice(value));
+        }
+        assert_eq!(written.finish(), pushed.finish());
+    }
+
+    #[test]
+    fn a_row_under_a_key_keeps_all_but_its_old_key() {
+        let mut builder = BatchBuilder::default();
+        let header = RowHeader {
+            flags: FLAG_EXTENSION | FLAG_KEYED,
+            port: 3,
+            ..RowHeader::element(Some(5))
+        };
+        builder.push(header, b"bold", b"value", b"extension");
+        let batch = builder.finish();
+        let (max, mut keyed) = (MaxParallelism(128), BatchBuilder::default());
+        for row in &batch {
+            keyed
+                .push_under_key(row, max, |out| {
+                    key::encode_bytes(out, b"new");
+                    Ok::<_, ()>(())
+                })
+                .unwrap();
+            assert_eq!(keyed.push_under_key(row, max, |_| Err("no key")), Err("no key"));
+        }
+        let keyed = keyed.finish();
+        let row = keyed.iter().next().unwrap();
+        let hash = key::hash(b"bnew");
+        assert_eq!((keyed.rows(), row.len()), (1, keyed.bytes().len()));
+        assert_eq!((row.key(), row.value()), (Some(&b"bnew"[..]), &b"value"[..]));
+        assert_eq!((row.extension(), row.port()), (&b"extension"[..], 3));
+        assert_eq!((row.timestamp(), row.key_field()), (Some(5), hash as u32));
+        assert_eq!(row.group_field(), u32::from(max.group_of(hash).0));
     }
 
     #[test]

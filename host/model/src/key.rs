@@ -110,6 +110,7 @@ impl KeyGroupRange {
 }
 
 /// Appends the encoding of a text or of bytes.
+#[inline]
 pub fn encode_bytes(out: &mut Vec<u8>, body: &[u8]) {
     out.push(TAG_BYTES);
     out.extend_from_slice(body);

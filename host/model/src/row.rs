@@ -95,7 +95,9 @@ impl RowHeader {
 /// A row within bytes that were checked.
 #[derive(Clone, Copy)]
 pub struct RowRef<'a> {
-    bytes: &'a [u8],
+    /// From the row's start on: what follows the row lets parts of it be copied by copies of a fixed size.
+    from: &'a [u8],
+    length: usize,
 }
 
 #[inline]
@@ -134,60 +136,70 @@ pub fn read(bytes: &[u8], offset: usize) -> Result<RowRef<'_>, RowError> {
             value_len,
         });
     }
-    Ok(RowRef {
-        bytes: &rest[..length],
-    })
+    Ok(RowRef { from: rest, length })
 }
 
 impl<'a> RowRef<'a> {
     /// The row's bytes, header included.
     #[inline]
     pub fn bytes(&self) -> &'a [u8] {
-        self.bytes
+        &self.from[..self.length]
     }
 
     /// The whole row's length.
     #[inline]
     #[allow(clippy::len_without_is_empty)] // A row is never empty.
     pub fn len(&self) -> usize {
-        self.bytes.len()
+        self.length
+    }
+
+    /// Appends a copy of the row from `offset` within it on; panics past the row's end.
+    #[inline(always)] // Some instructions where it is called, and a call would double them.
+    pub fn copy_from(&self, offset: usize, out: &mut Vec<u8>) {
+        extend_by_front(out, &self.from[offset..], self.length - offset);
+    }
+
+    /// Bytes of the key; 0 where there is none.
+    #[inline]
+    pub fn key_len(&self) -> usize {
+        u32_at(self.from, 24) as usize
     }
 
     /// `KIND_…`
     #[inline]
     pub fn kind(&self) -> u8 {
-        self.bytes[4]
+        self.from[4]
     }
 
     /// `FLAG_…`
     #[inline]
     pub fn flags(&self) -> u8 {
-        self.bytes[5]
+        self.from[5]
     }
 
     /// Input or output index.
     #[inline]
     pub fn port(&self) -> u16 {
-        u16::from_le_bytes([self.bytes[6], self.bytes[7]])
+        u16::from_le_bytes([self.from[6], self.from[7]])
     }
 
     /// The `key` field: in a batch the lower half of the key's hash.
     #[inline]
     pub fn key_field(&self) -> u32 {
-        u32_at(self.bytes, 8)
+        u32_at(self.from, 8)
     }
 
     /// The `group` field: in a batch the key group.
     #[inline]
     pub fn group_field(&self) -> u32 {
-        u32_at(self.bytes, 12)
+        u32_at(self.from, 12)
     }
 
     /// The raw timestamp field, whatever the flag says.
     #[inline]
     pub fn timestamp_field(&self) -> Timestamp {
         let mut raw = [0; 8];
-        raw.copy_from_slice(&self.bytes[16..24]);
+        raw.copy_from_slice(&self.from[16..24]);
         i64::from_le_bytes(raw)
     }
 
@@ -200,15 +212,14 @@ impl<'a> RowRef<'a> {
     /// The key; none on a stream that is not keyed.
     #[inline]
     pub fn key(&self) -> Option<&'a [u8]> {
-        let key_len = u32_at(self.bytes, 24) as usize;
-        (self.flags() & FLAG_KEYED != 0).then(|| &self.bytes[HEADER_LEN..HEADER_LEN + key_len])
+        (self.flags() & FLAG_KEYED != 0).then(|| &self.from[HEADER_LEN..HEADER_LEN + self.key_len()])
     }
 
     /// The value; empty where it is null.
     #[inline]
     pub fn value(&self) -> &'a [u8] {
-        let start = HEADER_LEN + u32_at(self.bytes, 24) as usize;
-        &self.bytes[start..start + u32_at(self.bytes, 28) as usize]
+        let start = HEADER_LEN + self.key_len();
+        &self.from[start..start + u32_at(self.from, 28) as usize]
     }
 
     /// Whether the value is null rather than empty.
@@ -220,9 +231,9 @@ impl<'a> RowRef<'a> {
     /// The extension bytes; empty where there are none.
     #[inline]
     pub fn extension(&self) -> &'a [u8] {
-        let start = HEADER_LEN + u32_at(self.bytes, 24) as usize + u32_at(self.bytes, 28) as usize;
+        let start = HEADER_LEN + self.key_len() + u32_at(self.from, 28) as usize;
         if self.flags() & FLAG_EXTENSION != 0 {
-            &self.bytes[start..]
+            &self.from[start..self.length]
         } else {
             &[]
         }
@@ -242,12 +253,33 @@ impl<'a> RowRef<'a> {
     }
 }
 
-/// Appends a row. Key, value and extension must together stay under 4 GiB; callers limit records far
-/// below that (`Limits::record_bytes_max`).
+/// Appends the first `length` bytes of `from`. What follows them there is not appended; it lets the copy be of
+/// a fixed size, which costs a third of one of any size. Most keys and values are short enough.
+#[inline(always)]
+pub fn extend_by_front(out: &mut Vec<u8>, from: &[u8], length: usize) {
+    const SHORT: usize = 32;
+    const LONGER: usize = 64;
+    let end = out.len() + length;
+    if let (true, Some(wide)) = (length <= SHORT, from.first_chunk::<SHORT>()) {
+        out.extend_from_slice(wide);
+        out.truncate(end);
+    } else if let (true, Some(wide)) = (length <= LONGER, from.first_chunk::<LONGER>()) {
+        out.extend_from_slice(wide);
+        out.truncate(end);
+    } else {
+        out.extend_from_slice(&from[..length]);
+    }
+}
+
+/// The fixed fields as they stand at the front of a row of `key_len`, `value_len` and `rest_len` bytes.
 #[inline]
-pub fn write(out: &mut Vec<u8>, header: RowHeader, key: &[u8], value: &[u8], extension: &[u8]) {
-    let length = HEADER_LEN + key.len() + value.len() + extension.len();
-    out.reserve(length);
+pub(crate) fn header_bytes(
+    header: RowHeader,
+    key_len: usize,
+    value_len: usize,
+    rest_len: usize,
+) -> [u8; HEADER_LEN] {
+    let length = HEADER_LEN + key_len + value_len + rest_len;
     let mut fixed = [0u8; HEADER_LEN];
     fixed[0..4].copy_from_slice(&(length as u32).to_le_bytes());
     fixed[4] = header.kind;
@@ -256,9 +288,17 @@ pub fn write(out: &mut Vec<u8>, header: RowHeader, key: &[u8], value: &[u8], ext
     fixed[8..12].copy_from_slice(&header.key.to_le_bytes());
     fixed[12..16].copy_from_slice(&header.group.to_le_bytes());
     fixed[16..24].copy_from_slice(&header.timestamp.to_le_bytes());
-    fixed[24..28].copy_from_slice(&(key.len() as u32).to_le_bytes());
-    fixed[28..32].copy_from_slice(&(value.len() as u32).to_le_bytes());
-    out.extend_from_slice(&fixed);
+    fixed[24..28].copy_from_slice(&(key_len as u32).to_le_bytes());
+    fixed[28..32].copy_from_slice(&(value_len as u32).to_le_bytes());
+    fixed
+}
+
+/// Appends a row. Key, value and extension must together stay under 4 GiB; callers limit records far
+/// below that (`Limits::record_bytes_max`).
+#[inline]
+pub fn write(out: &mut Vec<u8>, header: RowHeader, key: &[u8], value: &[u8], extension: &[u8]) {
+    out.reserve(HEADER_LEN + key.len() + value.len() + extension.len());
+    out.extend_from_slice(&header_bytes(header, key.len(), value.len(), extension.len()));
     out.extend_from_slice(key);
     out.extend_from_slice(value);
     if !extension.is_empty() {
@@ -287,6 +327,18 @@ mod tests {
             (Some(&b"k"[..]), &b"value"[..], Some(-5))
         );
         assert_eq!(row.len(), bytes.len());
+    }
+
+    #[test]
+    fn a_front_is_copied_at_every_length() {
+        let from: Vec<u8> = (0..200).collect();
+        for room in [0, 1, 31, 32, 33, 64, 65, 200] {
+            for length in 0..=room {
+                let mut out = vec![9];
+                extend_by_front(&mut out, &from[..room], length);
+                assert_eq!((out[0], &out[1..]), (9, &from[..length]), "{length} of {room}");
+            }
+        }
     }
 
     #[test]

@@ -149,7 +149,12 @@ impl Prefetched {
                 out.extend_from_slice(&entry.len.to_le_bytes());
             }
             for entry in set() {
-                append(out, &self.written[entry.at as usize..][..entry.len as usize]);
+                let written = &self.written[entry.at as usize..][..entry.len as usize];
+                match written.as_array::<8>() {
+                    // A number: a store instead of a call.
+                    Some(word) => out.extend_from_slice(word),
+                    None => append(out, written),
+                }
             }
         }
     }

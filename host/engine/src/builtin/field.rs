@@ -10,6 +10,7 @@ use serde_json::Value;
 use wasmill_model::function::Format;
 use wasmill_model::graph::KeySelector;
 use wasmill_model::key;
+use wasmill_model::row::extend_by_front;
 
 /// Why a record has no key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -81,20 +82,27 @@ impl Field {
     }
 }
 
-/// A column of a CSV record; quoting is undone, and the key is its text.
+/// A column of a CSV record; quoting is undone, and the key is its text. Quotes behind the column do not
+/// concern it.
 #[inline]
 fn column_key(record: &[u8], column: usize, out: &mut Vec<u8>) -> Result<(), FieldError> {
-    if memchr::memchr(b'"', record).is_some() {
-        return quoted_column(record, column, out);
+    let (mut start, mut left) = (0, column);
+    loop {
+        let rest = &record[start..];
+        match memchr::memchr2(b',', b'"', rest) {
+            Some(at) if rest[at] == b'"' => return quoted_column(record, column, out),
+            Some(at) if left > 0 => {
+                start += at + 1;
+                left -= 1;
+            }
+            None if left > 0 => return Err(missing_column(record, column)),
+            end => {
+                out.push(key::TAG_BYTES);
+                extend_by_front(out, rest, end.unwrap_or(rest.len()));
+                return Ok(());
+            }
+        }
     }
-    let mut rest = record;
-    for _ in 0..column {
-        let comma = memchr::memchr(b',', rest).ok_or_else(|| missing_column(record, column))?;
-        rest = &rest[comma + 1..];
-    }
-    let end = memchr::memchr(b',', rest).unwrap_or(rest.len());
-    key::encode_bytes(out, &rest[..end]);
-    Ok(())
 }
 
 fn quoted_column(record: &[u8], column: usize, out: &mut Vec<u8>) -> Result<(), FieldError> {
@@ -195,6 +203,8 @@ mod tests {
             read(&field("1"), Format::Csv, "a,\"b,\"\"c\",d").unwrap(),
             "bb,\"c"
         );
+        assert_eq!(read(&field("0"), Format::Csv, "a,\"b\"").unwrap(), "ba");
+        assert_eq!(read(&field("0"), Format::Csv, "").unwrap(), "b");
         let error = read(&field("3"), Format::Csv, "a,b,c").unwrap_err();
         assert_eq!(error, "the record has 3 columns and none numbered 3 (from 0)");
     }

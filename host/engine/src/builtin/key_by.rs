@@ -2,8 +2,7 @@
 
 use wasmill_checkpoint::handle::OperatorState;
 use wasmill_model::batch::{Batch, BatchBuilder};
-use wasmill_model::key::{self, MaxParallelism};
-use wasmill_model::row::{FLAG_KEYED, RowHeader};
+use wasmill_model::key::MaxParallelism;
 
 use super::field::KeyReader;
 use crate::error::TaskError;
@@ -13,7 +12,6 @@ use crate::output::Output;
 /// Sets key, hash and key group of every row.
 pub struct KeyByOperator {
     reader: KeyReader,
-    key: Vec<u8>,
     max_parallelism: MaxParallelism,
 }
 
@@ -22,7 +20,6 @@ impl KeyByOperator {
     pub fn new(reader: KeyReader) -> Self {
         Self {
             reader,
-            key: Vec::new(),
             max_parallelism: MaxParallelism::DEFAULT,
         }
     }
@@ -43,20 +40,13 @@ impl Operator for KeyByOperator {
     ) -> Result<u32, TaskError> {
         // Keys are mostly a part of the value: half as much again is room enough.
         let mut keyed = BatchBuilder::with_capacity(batch.bytes().len() * 3 / 2);
+        let (reader, max_parallelism) = (&mut self.reader, self.max_parallelism);
         for row in batch {
-            self.key.clear();
-            self.reader.read(row.value(), &mut self.key).map_err(|error| {
+            let pushed = keyed.push_under_key(row, max_parallelism, |key| reader.read(row.value(), key));
+            pushed.map_err(|error| {
                 let record: String = String::from_utf8_lossy(row.value()).chars().take(200).collect();
                 TaskError::user(format!("no key: {error}; record {record:?}"))
             })?;
-            let hash = key::hash(&self.key);
-            let header = RowHeader {
-                flags: row.flags() | FLAG_KEYED,
-                key: hash as u32,
-                group: u32::from(self.max_parallelism.group_of(hash).0),
-                ..row.header()
-            };
-            keyed.push(header, &self.key, row.value(), row.extension());
         }
         out.emit(0, keyed.finish());
         Ok(batch.rows())

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use wasmill_model::batch::{Batch, BatchBuilder};
 use wasmill_model::element::StreamElement;
+use wasmill_model::row::RowRef;
 
 use super::BATCH_BYTES_MAX;
 use crate::channel::Sender;
@@ -27,10 +28,10 @@ impl Lane {
         }
     }
 
-    /// Takes the row of `length` bytes at the front of `from`.
+    /// Takes a copy of a row.
     #[inline]
-    pub(super) fn push_front_row(&mut self, from: &[u8], length: usize, buffer_bytes: usize) {
-        self.building.push_front_row(from, length);
+    pub(super) fn push_row(&mut self, row: RowRef<'_>, buffer_bytes: usize) {
+        self.building.push_row(row);
         if self.building.len() >= buffer_bytes {
             self.send_full(buffer_bytes);
         }

@@ -270,16 +270,15 @@ pub struct MissingKey {
 
 #[inline]
 fn push_keyed(out: &mut Vec<u8>, row: RowRef<'_>, port: u16, key: u32, key_len: usize) {
-    let bytes = row.bytes();
     let mut fixed = [0u8; HEADER_LEN];
-    fixed.copy_from_slice(&bytes[..HEADER_LEN]);
-    fixed[0..4].copy_from_slice(&((bytes.len() - key_len) as u32).to_le_bytes());
+    fixed.copy_from_slice(&row.bytes()[..HEADER_LEN]);
+    fixed[0..4].copy_from_slice(&((row.len() - key_len) as u32).to_le_bytes());
     fixed[6..8].copy_from_slice(&port.to_le_bytes());
     fixed[8..12].copy_from_slice(&key.to_le_bytes());
     fixed[12..16].copy_from_slice(&NONE.to_le_bytes());
     fixed[24..28].fill(0);
     out.extend_from_slice(&fixed);
-    out.extend_from_slice(&bytes[HEADER_LEN + key_len..]);
+    row.copy_from(HEADER_LEN + key_len, out);
 }
 
 fn push_timer(out: &mut Vec<u8>, at: Timestamp, domain: TimeDomain, key: u32, namespace: u32) {

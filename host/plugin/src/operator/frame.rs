@@ -1,5 +1,7 @@
 //! One call of the frame family: encode, call, check, apply.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
 use wasmill_engine::error::TaskError;
 use wasmill_engine::operator::OperatorContext;
@@ -7,7 +9,7 @@ use wasmill_engine::output::Output;
 use wasmill_model::batch::{Batch, BatchBuilder};
 use wasmill_model::function::FunctionKind;
 use wasmill_model::key::{self, MaxParallelism};
-use wasmill_model::row::{FLAG_KEYED, RowHeader, RowRef};
+use wasmill_model::row::RowRef;
 use wasmill_state::backend::KeyedStateBackend;
 use wasmill_state::timers::TimeDomain;
 
@@ -224,7 +226,6 @@ fn select_keys(batch: &Batch, answer: &Answer, max_parallelism: MaxParallelism) 
         ));
     }
     let mut out = BatchBuilder::with_capacity(batch.bytes().len() * 3 / 2);
-    let mut encoded = Vec::new();
     for (index, (record, key)) in batch.iter().zip(&answer.output).enumerate() {
         if key.key_field() as usize != index {
             return Err(format!(
@@ -232,27 +233,24 @@ fn select_keys(batch: &Batch, answer: &Answer, max_parallelism: MaxParallelism) 
                 key.key_field()
             ));
         }
-        push_under_key(&mut out, record, key.value(), &mut encoded, max_parallelism);
+        push_under_key(&mut out, record, key.value(), max_parallelism);
     }
     Ok(out.finish())
 }
 
-/// Appends a record under a key; `encoded` is room for the encoded key.
+/// Appends a record under the key with this body.
 pub(crate) fn push_under_key(
     out: &mut BatchBuilder,
     record: RowRef<'_>,
     body: &[u8],
-    encoded: &mut Vec<u8>,
     max_parallelism: MaxParallelism,
 ) {
-    encoded.clear();
-    key::encode_bytes(encoded, body);
-    let hash = key::hash(encoded);
-    let header = RowHeader {
-        flags: record.flags() | FLAG_KEYED,
-        key: hash as u32,
-        group: u32::from(max_parallelism.group_of(hash).0),
-        ..record.header()
-    };
-    out.push(header, encoded, record.value(), record.extension());
+    let pushed = out.push_under_key(record, max_parallelism, |key| {
+        key::encode_bytes(key, body);
+        Ok::<(), Infallible>(())
+    });
+    match pushed {
+        Ok(()) => {}
+        Err(never) => match never {},
+    }
 }

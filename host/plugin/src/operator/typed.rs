@@ -36,7 +36,6 @@ const ACCUMULATOR: Address = Address {
 /// Calls records; its buffers live as long as the operator.
 pub(crate) struct TypedCaller {
     element: Element,
-    encoded: Vec<u8>,
     is_keyed: bool,
 }
 
@@ -48,7 +47,6 @@ impl TypedCaller {
                 value: Vec::new(),
                 timestamp: None,
             },
-            encoded: Vec::new(),
             is_keyed,
         }
     }
@@ -208,13 +206,7 @@ impl TypedCaller {
                 let body =
                     answer(guest.call(CallBudget::Call, |store| function.call_get_key(store, element)))?;
                 let out = guest.host_mut().emissions.port(0);
-                push_under_key(
-                    out,
-                    row,
-                    &body,
-                    &mut self.encoded,
-                    context.runtime.max_parallelism,
-                );
+                push_under_key(out, row, &body, context.runtime.max_parallelism);
                 Ok(())
             }
             Function::Reduce(function) => {

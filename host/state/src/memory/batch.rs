@@ -15,6 +15,9 @@ use crate::backend::{Locator, NONE, StateKey, Values, Write};
 /// Keys that go through a stage together.
 const STAGE_KEYS: usize = 32;
 
+/// Fewer keys than this do not wait long enough to pay for the stages.
+const STAGED_KEYS_MIN: usize = 4;
+
 /// Why a batch stopped.
 pub(super) enum BatchError {
     /// The group is not one of this backend's.
@@ -46,6 +49,9 @@ fn get_stage(
             .first()
             .map_or(Ok(()), |key| Err(BatchError::Group(key.group)));
     };
+    if keys.len() < STAGED_KEYS_MIN {
+        return get_each(tables, start, keys, out);
+    }
     let mut stage = [Lookup::new(first, table_key(key)); STAGE_KEYS];
     let stage = &mut stage[..keys.len()];
     for (key, lookup) in keys.iter().zip(&mut *stage) {
@@ -75,6 +81,20 @@ fn get_stage(
     }
     out.lengths.extend_from_slice(&lengths[..keys.len()]);
     out.locators.extend_from_slice(&locators[..keys.len()]);
+    Ok(())
+}
+
+fn get_each(tables: &[Table], start: u16, keys: &[StateKey<'_>], out: &mut Values) -> Result<(), BatchError> {
+    for key in keys {
+        let (table, key) = (group(tables, start, key.group)?, table_key(key));
+        match table.search(key) {
+            Some((location, value)) => push(out, value, table.locator(location)),
+            None => {
+                out.lengths.push(NONE);
+                out.locators.push(Locator::UNKNOWN);
+            }
+        }
+    }
     Ok(())
 }
 

@@ -212,7 +212,7 @@ impl Table {
     }
 
     #[cold]
-    fn search(&self, key: TableKey<'_>) -> Option<(Location, &[u8])> {
+    pub(super) fn search(&self, key: TableKey<'_>) -> Option<(Location, &[u8])> {
         let (_, location) = self.find(key)?;
         self.slot(location).map(|slot| (location, slot.value))
     }

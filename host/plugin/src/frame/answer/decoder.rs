@@ -4,7 +4,7 @@ use std::ops::{Range, RangeInclusive};
 
 use bytes::Bytes;
 use wasmill_model::batch::Batch;
-use wasmill_model::row;
+use wasmill_model::row::RowError;
 use wasmill_model::time::Timestamp;
 use wasmill_state::timers::TimeDomain;
 
@@ -14,6 +14,24 @@ use crate::frame::writes;
 use crate::journal::effects::{MetricKind, TimerOp};
 use crate::journal::keys::NONE;
 use crate::journal::scope::CallScope;
+
+/// What is wrong with an emitted row.
+enum RowFault {
+    Bytes(RowError),
+    Content(String),
+}
+
+impl From<RowError> for RowFault {
+    fn from(error: RowError) -> Self {
+        Self::Bytes(error)
+    }
+}
+
+impl From<String> for RowFault {
+    fn from(error: String) -> Self {
+        Self::Content(error)
+    }
+}
 
 pub(super) struct Decoder<'a> {
     pub(super) bytes: &'a Bytes,
@@ -28,22 +46,21 @@ impl Decoder<'_> {
         if range.is_empty() {
             return Ok(Batch::default());
         }
-        let section = &self.bytes[range.clone()];
-        let (mut at, mut index) = (0, 0u32);
+        let mut index = 0u32;
         let record_bytes_max = self.scope.limits().record_bytes_max;
-        while at < section.len() {
-            let row = row::read(section, at).map_err(|error| format!("row {index}: {error}"))?;
-            check_row(row, &ports, self.consumed).map_err(|error| format!("row {index}: {error}"))?;
+        let checked = Batch::from_checked(self.bytes.slice(range), |row| {
+            let row = row.map_err(RowFault::Bytes)?;
+            check_row(row, &ports, self.consumed)?;
             if row.value().len() > record_bytes_max {
-                self.scope
-                    .check_size("a value", row.value().len())
-                    .map_err(|error| format!("row {index}: {error}"))?;
+                self.scope.check_size("a value", row.value().len())?;
             }
-            at += row.len();
             index += 1;
-        }
-        // The rows were just read: they are valid, and counting them again costs little.
-        Batch::from_untrusted(self.bytes.slice(range)).map_err(|error| error.to_string())
+            Ok(())
+        });
+        checked.map_err(|fault: RowFault| match fault {
+            RowFault::Bytes(error) => format!("row {index}: {error}"),
+            RowFault::Content(error) => format!("row {index}: {error}"),
+        })
     }
 
     pub(super) fn state(&self, range: Range<usize>) -> Result<Vec<StateBlock>, String> {
