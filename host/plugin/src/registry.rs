@@ -175,10 +175,9 @@ impl PluginRegistry {
     /// `name@sha256:` and at least its first 6 digits.
     pub fn get(&self, reference: &str) -> Result<PluginInfo, LookupError> {
         if let Ok(digest) = reference.parse::<PluginDigest>() {
-            return match self.state().metas.get(&digest) {
-                Some(meta) => Ok(meta.info.clone()),
-                None => Err(self.not_found(reference)),
-            };
+            // IMPORTANT: the lock is given back before `not_found` takes it to tell what there is.
+            let known = self.state().metas.get(&digest).map(|meta| meta.info.clone());
+            return known.ok_or_else(|| self.not_found(reference));
         }
         let (name, digits) = match reference.split_once('@') {
             Some((name, version)) => (name, version.strip_prefix("sha256:").unwrap_or(version)),

@@ -117,6 +117,32 @@ fn what_is_not_there_is_told_with_what_is() {
 }
 
 #[test]
+fn a_digest_that_is_not_there_leaves_the_registry_at_work() {
+    let data = tempfile::tempdir().unwrap();
+    let registry = std::sync::Arc::new(open(data.path()));
+    registry.upload("count", &good(1)).unwrap();
+    let nobody = PluginDigest::of(b"nobody").to_string();
+    // On a thread of its own: where the registry waited for itself, it would for ever.
+    let (tell, told) = std::sync::mpsc::channel();
+    let asked = std::sync::Arc::clone(&registry);
+    std::thread::spawn(move || {
+        let answers = [
+            asked.get(&nobody).map(drop),
+            asked.delete(&nobody, &BTreeSet::new()).map(drop),
+        ];
+        tell.send(answers.map(|answer| answer.unwrap_err().to_string()))
+            .unwrap();
+    });
+    let errors = told
+        .recv_timeout(std::time::Duration::from_secs(60))
+        .expect("the registry answers");
+    for error in errors {
+        assert!(error.contains("count"), "{error}");
+    }
+    assert_eq!(registry.list().len(), 1);
+}
+
+#[test]
 fn a_plugin_in_use_is_not_deleted() {
     let data = tempfile::tempdir().unwrap();
     let registry = open(data.path());
