@@ -6,13 +6,14 @@
 //! | module | holds |
 //! |---|---|
 //! | [`guard`] | requests of foreign web pages are refused |
-//! | [`error`] | refusals |
+//! | [`error`], [`drain`] | refusals, and the rest of what is refused |
 //! | [`types`] | the shapes |
 //! | [`overview`], [`jobs`], [`vertices`], [`checkpoints`], [`savepoints`], [`metrics`], [`taskmanagers`] | Flink's calls |
 //! | [`plugins`], [`submit`] | our own |
 //! | [`prometheus`], [`openapi`] | for machines |
 
 pub mod checkpoints;
+pub mod drain;
 pub mod error;
 pub mod guard;
 pub mod jobs;
@@ -58,6 +59,7 @@ pub fn router(host: Arc<Host>) -> Router {
             guard::check,
         ))
         .layer(axum::middleware::from_fn(error::as_json))
+        .layer(axum::middleware::from_fn(drain::drained))
         .layer(tower_http::trace::TraceLayer::new_for_http())
         .with_state(host)
 }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use wasmill_checkpoint::layout;
 use wasmill_engine::job::status::{
@@ -22,6 +23,9 @@ use super::rates::{Rates, Sample};
 use super::store::JobRecord;
 use super::{Host, connectors, now, trigger};
 use crate::job::secret;
+
+/// Between two looks at whether a job that is to be suspended has been started.
+const START_POLL: Duration = Duration::from_millis(2);
 
 /// A job.
 pub struct Job {
@@ -95,7 +99,7 @@ impl Job {
             Phase::CancelledEarly => return self.planned_status(JobState::Cancelling, None),
         };
         match handle {
-            Some(handle) => handle.status(),
+            Some(handle) => before_its_end(handle.status()),
             None => self.planned_status(JobState::Initializing, None),
         }
     }
@@ -144,8 +148,17 @@ impl Job {
         handle.cancel();
     }
 
-    /// Blocks until its tasks are gone.
+    /// Blocks until its tasks are gone. A job that is being started is suspended once it is: passed over, it
+    /// would run on.
     pub fn suspend(&self) {
+        loop {
+            match &*self.phase() {
+                Phase::Starting | Phase::CancelledEarly => {}
+                Phase::Running(_) => break,
+                Phase::Ended(_) => return,
+            }
+            std::thread::sleep(START_POLL);
+        }
         if let Some(handle) = self.handle() {
             handle.suspend();
         }
@@ -207,6 +220,20 @@ impl Job {
             self.rates().add(sample);
         }
     }
+}
+
+/// A job's end is shown once it is stored, not before: whoever has seen it finds it after a kill of the host too,
+/// and the job's slots and plugins free.
+fn before_its_end(mut status: JobStatus) -> JobStatus {
+    let before = match status.state {
+        JobState::Finished => JobState::Running,
+        JobState::Canceled => JobState::Cancelling,
+        JobState::Failed => JobState::Failing,
+        _ => return status,
+    };
+    status.entered.retain(|(state, _)| !state.is_terminal());
+    status.state = before;
+    status
 }
 
 fn planned_vertices(plan: &JobPlan) -> Vec<VertexStatus> {

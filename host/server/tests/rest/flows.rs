@@ -73,6 +73,40 @@ fn a_job_goes_on_from_a_savepoint_at_another_parallelism_and_the_savepoint_is_di
 }
 
 #[test]
+fn a_request_that_is_too_large_is_refused_in_words_whatever_its_size() {
+    let served = Served::start();
+    for megabytes in [3, 30, 80] {
+        let body = "x".repeat(megabytes << 20);
+        for path in ["/v1/jobs/validate", "/v1/jobs", "/v1/plugins?name=large"] {
+            // A component may have 64 MiB.
+            if path.contains("plugins") && megabytes < 64 {
+                continue;
+            }
+            let (status, answer) = served.post(path, &body);
+            assert_eq!(status, 413, "{path} of {megabytes} MB: {answer}");
+            assert!(answer["errors"][0].is_string(), "{answer}");
+        }
+    }
+    let (status, _) = served.get("/overview");
+    assert_eq!(status, 200);
+}
+
+#[test]
+fn a_job_that_shows_its_end_holds_no_slots_any_more() {
+    let served = Served::start();
+    let bounded = ENDLESS
+        .replace("rate: 1000", "rows: 10")
+        .replace("\nparallelism: 2\n", "\nparallelism: 8\n");
+    // The end is shown by one thread and stored by another: once is luck.
+    for _ in 0..20 {
+        let job = served.submit(&bounded);
+        served.wait_for_state(&job, "FINISHED");
+        let (_, overview) = served.get("/overview");
+        assert_eq!(overview["slots-available"], 8, "{overview}");
+    }
+}
+
+#[test]
 fn a_checkpoint_is_triggered_once_for_one_trigger_id_of_the_clients_choice() {
     let served = Served::start();
     let job = served.submit(&ENDLESS.replace("interval: 50ms", "interval: 1h"));
@@ -226,6 +260,19 @@ fn a_suspended_host_resumes_its_running_jobs_and_lists_its_ended_ones() {
     }
     drop(host);
     assert!(weak.upgrade().is_none() || std::time::Instant::now() < until);
+}
+
+#[test]
+fn a_host_that_goes_down_suspends_a_job_that_is_just_being_started() {
+    // Which of the two comes first is luck.
+    for _ in 0..10 {
+        let data = tempfile::tempdir().unwrap();
+        let host = Host::open(settings(data.path()), Recover::RunningJobs).unwrap();
+        let job = host.submit(ENDLESS, &Default::default()).unwrap().id;
+        assert!(host.suspend_all(LIMIT));
+        let state = serde_json::to_value(host.job(job).unwrap().status().state).unwrap();
+        assert_eq!(state, "SUSPENDED");
+    }
 }
 
 #[test]
