@@ -169,7 +169,7 @@ pub struct RunArgs {
     /// Checkpoint or savepoint to start from
     #[arg(long, short = 's', value_name = "PATH")]
     pub from_savepoint: Option<String>,
-    /// Parallelism; goes over the job file's
+    /// Parallelism of a job whose file says none; goes over the host's default
     #[arg(long, short = 'p', value_name = "N")]
     pub parallelism: Option<u32>,
     /// Drop state in the savepoint that no operator claims

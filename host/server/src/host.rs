@@ -95,7 +95,7 @@ pub enum HostError {
 pub struct SubmitOptions {
     /// How errors call the file.
     pub file: Option<String>,
-    /// Goes over the job's parallelism.
+    /// Parallelism of a job whose file says none.
     pub parallelism: Option<u32>,
     /// Checkpoint or savepoint to start from: a URL or path.
     pub savepoint_path: Option<String>,

@@ -20,7 +20,7 @@ pub struct JobFile {
     pub version: u32,
     /// The job's name, for people.
     pub name: String,
-    /// Parallelism of operators that set none. Default: the host's.
+    /// Parallelism of operators that set none. Default: that of the submission, then the host's.
     #[schemars(range(min = 1))]
     pub parallelism: Option<u32>,
     /// Number of key groups: an upper bound of the parallelism, fixed at the first run. Default: 128.

@@ -39,7 +39,7 @@ pub struct ResolvedPlugin {
 pub struct LowerOptions {
     /// Parallelism where the job says none.
     pub default_parallelism: u32,
-    /// Given at submit: goes over the job's.
+    /// Given at submit: goes over the host's default; the job's own goes over it.
     pub parallelism: Option<u32>,
     /// Slots of the host: a job that needs more is refused.
     pub slots: u32,
@@ -103,7 +103,7 @@ pub fn lower(
             .error(&path, format!("operator `{}`: {}", w.operator, w.message))
             .to_string()
     });
-    let warnings = warnings.collect();
+    let warnings = warnings.chain(useless_parallelism(job, options)).collect();
     check_parallelism(job, &graph, options, &place)?;
     Ok(LoweredJob { graph, warnings })
 }
@@ -206,6 +206,18 @@ fn max_parallelism(job: &ParsedJob) -> Result<Option<MaxParallelism>, JobFileErr
             Err(job.spans.error(&["max-parallelism".into()], message))
         }
     }
+}
+
+/// The warning that a parallelism given at submit changes nothing: the job file says another.
+fn useless_parallelism(job: &ParsedJob, options: LowerOptions) -> Option<String> {
+    let (given, own) = (options.parallelism?, job.file.parallelism?);
+    (given != own).then(|| {
+        let message = format!(
+            "the parallelism {given} of the submission has no effect, for the job file says {own}: remove it here to \
+             let the submission decide"
+        );
+        job.spans.error(&["parallelism".into()], message).to_string()
+    })
 }
 
 /// Parallelism within key groups and free slots (G1, G3): a slot sharing group needs as many slots as its highest

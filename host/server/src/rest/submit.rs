@@ -22,7 +22,7 @@ use crate::host::SubmitOptions;
 pub struct SubmitQuery {
     /// The file's name, for messages.
     file: Option<String>,
-    /// Goes over the job's parallelism.
+    /// Parallelism of a job whose file says none.
     parallelism: Option<u32>,
     /// Checkpoint or savepoint to start from: URL or path of the directory that holds `_metadata`.
     #[serde(rename = "savepointPath")]

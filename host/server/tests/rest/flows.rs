@@ -50,13 +50,15 @@ fn a_job_goes_on_from_a_savepoint_at_another_parallelism_and_the_savepoint_is_di
         "{location}"
     );
 
-    let (status, answer) = served.post(
-        &format!("/v1/jobs?savepointPath={location}&parallelism=3"),
-        ENDLESS,
-    );
+    // A parallelism in the job file would go over that of the submission.
+    let open = ENDLESS.replace("\nparallelism: 2\n", "\n");
+    assert_ne!(open, ENDLESS);
+    let (status, answer) = served.post(&format!("/v1/jobs?savepointPath={location}&parallelism=3"), &open);
     assert_eq!(status, 200, "{answer}");
     let next = answer["jobid"].as_str().unwrap();
     served.wait_for_state(next, "RUNNING");
+    let (_, detail) = served.get(&format!("/jobs/{next}"));
+    assert_eq!(detail["vertices"][0]["parallelism"], 3, "{detail}");
     let restored = served.wait_for("it says what it was restored from", || {
         let (_, answer) = served.get(&format!("/jobs/{next}/checkpoints"));
         (!answer["latest"]["restored"].is_null()).then(|| answer["latest"]["restored"].clone())

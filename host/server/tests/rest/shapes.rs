@@ -124,6 +124,7 @@ fn refusals_have_flinks_statuses_and_one_key() {
     let served = Served::start();
     let (job, _, _) = running(&served);
     let nobody = "0".repeat(32);
+    let open = ENDLESS.replace("\nparallelism: 2\n", "\n");
     let cases = [
         (served.get("/nosuch"), 404),
         (served.get("/v1/nosuch"), 404),
@@ -151,7 +152,7 @@ fn refusals_have_flinks_statuses_and_one_key() {
             400,
         ),
         (served.post("/v1/jobs?unknown=1", ENDLESS), 400),
-        (served.post("/v1/jobs?parallelism=99", ENDLESS), 400),
+        (served.post("/v1/jobs?parallelism=99", &open), 400),
         (served.post("/v1/jobs?savepointPath=/nowhere/sp", ENDLESS), 400),
         (served.post("/v1/jobs/validate", &"x".repeat(3 << 20)), 413),
         (

@@ -13,9 +13,10 @@ use wasmill_plugin::sandbox::limits::Limits;
 
 pub(super) fn settings(job: &ParsedJob, options: LowerOptions) -> Result<JobSettings, JobFileError> {
     let file = &job.file;
-    let parallelism = options
+    // In falling priority; one of an operator goes over all of them (G1).
+    let parallelism = file
         .parallelism
-        .or(file.parallelism)
+        .or(options.parallelism)
         .unwrap_or(options.default_parallelism);
     if parallelism == 0 {
         return Err(job
