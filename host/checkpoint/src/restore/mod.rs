@@ -92,7 +92,7 @@ pub enum RestoreError {
     /// State that no operator of the job claims (G4).
     #[error(
         "the checkpoint holds state of {}, which the job does not have: give its operators these uids again, \
-         or drop the state with `allowNonRestoredState`", quoted(.uids)
+         or drop the state with `allowNonRestoredState` (`run -n`)", quoted(.uids)
     )]
     Unclaimed {
         /// The operators.

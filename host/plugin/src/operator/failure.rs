@@ -54,14 +54,24 @@ impl CallFailure {
 /// The error of a guest that refused a record or itself.
 pub(crate) fn refused(kind: RefusalKind, message: &str) -> GuestError {
     let message = printable_text(message, MESSAGE_BYTES_SHOWN_MAX);
-    let (fault, message) = match kind {
-        RefusalKind::BadRecord => (Fault::User, format!("the function refused a record: {message}")),
+    let (fault, what, mend) = match kind {
+        RefusalKind::BadRecord => (
+            Fault::User,
+            "refused a record",
+            "mend the record, or make the function accept or drop it",
+        ),
         RefusalKind::Retry => (
             Fault::External,
-            format!("the function asks for another attempt: {message}"),
+            "asks for another attempt",
+            "give the job a `restart` strategy that waits for what it lacks",
         ),
-        RefusalKind::Failed => (Fault::Plugin, format!("the function failed: {message}")),
+        RefusalKind::Failed => (
+            Fault::Plugin,
+            "failed",
+            "look at the component and at the operator's `config`",
+        ),
     };
+    let message = format!("the function {what}: {message}; {mend}");
     GuestError {
         fault,
         ..GuestError::plugin(message)
