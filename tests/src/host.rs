@@ -9,7 +9,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::cli::{self, Ran};
 use crate::wait;
+
+/// How long anything may take on a busy machine.
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// A host that runs until it is killed or dropped.
 pub struct Host {
@@ -17,6 +21,7 @@ pub struct Host {
     address: String,
     agent: ureq::Agent,
     log: PathBuf,
+    printed: PathBuf,
 }
 
 /// Where the `wasmill` binary is: beside the test binaries.
@@ -35,18 +40,24 @@ pub fn binary() -> Result<PathBuf> {
 impl Host {
     /// Starts a host on a data directory and waits until it answers.
     pub fn start(data: &Path, environment: &[(&str, &str)]) -> Result<Self> {
+        Self::start_in(Path::new("."), data, environment)
+    }
+
+    /// Starts a host in a working directory, to which relative paths of connectors are relative.
+    pub fn start_in(directory: &Path, data: &Path, environment: &[(&str, &str)]) -> Result<Self> {
         std::fs::create_dir_all(data)?;
         let address = free_address()?;
-        let log = data.with_extension("log");
-        let output = File::options().create(true).append(true).open(&log)?;
+        let (log, printed) = (data.with_extension("log"), data.with_extension("printed"));
+        let append = |path: &Path| File::options().create(true).append(true).open(path);
         let child = Command::new(binary()?)
             .args(["serve", "--bind", &address, "--data-dir"])
-            .arg(data)
+            .arg(std::path::absolute(data)?)
             .args(["--slots", "16"])
+            .current_dir(directory)
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
+            .stdout(append(&printed)?)
+            .stderr(append(&log)?)
             .spawn()?;
         let agent = ureq::Agent::config_builder()
             .timeout_global(Some(Duration::from_secs(60)))
@@ -58,6 +69,7 @@ impl Host {
             address,
             agent,
             log,
+            printed,
         };
         host.wait_until_it_answers()?;
         Ok(host)
@@ -102,6 +114,22 @@ impl Host {
         tail(&self.log)
     }
 
+    /// All lines of its log, of the hosts before it on the same data directory too.
+    pub fn log_lines(&self) -> Result<Vec<String>> {
+        lines(&self.log)
+    }
+
+    /// All whole lines that its jobs printed, of the hosts before it on the same data directory too.
+    pub fn printed(&self) -> Result<Vec<String>> {
+        lines(&self.printed)
+    }
+
+    /// Runs `wasmill` with arguments against this host.
+    pub fn command(&self, arguments: &[&str]) -> Result<Ran> {
+        let url = self.url("");
+        cli::run(Path::new("."), &[&["--host", &url], arguments].concat())
+    }
+
     /// Status and JSON of a GET.
     pub fn get(&self, path: &str) -> Result<(u16, Value)> {
         answer(self.agent.get(self.url(path)).call(), path)
@@ -129,6 +157,11 @@ impl Host {
     /// Status and JSON of a PATCH without a body.
     pub fn patch(&self, path: &str) -> Result<(u16, Value)> {
         answer(self.agent.patch(self.url(path)).send_empty(), path)
+    }
+
+    /// Status and JSON of a DELETE.
+    pub fn delete(&self, path: &str) -> Result<(u16, Value)> {
+        answer(self.agent.delete(self.url(path)).call(), path)
     }
 
     /// Uploads a component and returns the answer.
@@ -166,6 +199,61 @@ impl Host {
     pub fn completed_checkpoints(&self, job: &str) -> Result<u64> {
         let checkpoints = self.get_ok(&format!("/v1/jobs/{job}/checkpoints"))?;
         Ok(checkpoints["counts"]["completed"].as_u64().unwrap_or(0))
+    }
+
+    /// Waits until a checkpoint has completed that was triggered after this call.
+    pub fn wait_for_a_new_checkpoint(&self, job: &str) -> Result<()> {
+        // The next one to complete may have been under way already.
+        let wanted = self.completed_checkpoints(job)? + 2;
+        wait::until("a new checkpoint completes", LIMIT, || {
+            let state = self.state(job)?;
+            if matches!(state.as_str(), "FAILED" | "CANCELED" | "FINISHED") {
+                bail!(
+                    "job {job} is {state}: {}",
+                    self.get_ok(&format!("/v1/jobs/{job}/exceptions"))?
+                );
+            }
+            let completed = self.completed_checkpoints(job)?;
+            Ok(if completed >= wanted {
+                Ok(())
+            } else {
+                Err(format!("{completed} of {wanted}"))
+            })
+        })
+    }
+
+    /// Stops a job with a savepoint, waits for its end and returns the savepoint's place.
+    pub fn stop_with_savepoint(&self, job: &str) -> Result<String> {
+        let (status, trigger) = self.post(
+            &format!("/v1/jobs/{job}/stop"),
+            "application/json",
+            b"{\"drain\": false}",
+        )?;
+        let Some(id) = trigger["request-id"].as_str() else {
+            bail!("stop of {job}: {status} {trigger}");
+        };
+        let location = wait::until("the savepoint is done", LIMIT, || {
+            let answer = self.get_ok(&format!("/v1/jobs/{job}/savepoints/{id}"))?;
+            Ok(match answer["status"]["id"].as_str() {
+                Some("COMPLETED") => Ok(answer["operation"]["location"].clone()),
+                _ => Err(answer.to_string()),
+            })
+        })?;
+        self.wait_for(job, "FINISHED", LIMIT)?;
+        Ok(location
+            .as_str()
+            .context("a savepoint without a place")?
+            .to_owned())
+    }
+
+    /// Waits until the job has failed and returns its newest exception.
+    pub fn failure(&self, job: &str) -> Result<String> {
+        self.wait_for(job, "FAILED", LIMIT)?;
+        let exceptions = self.get_ok(&format!("/v1/jobs/{job}/exceptions"))?;
+        let newest = exceptions["exceptionHistory"]["entries"][0]["stacktrace"].as_str();
+        Ok(newest
+            .with_context(|| format!("no exception in {exceptions}"))?
+            .to_owned())
     }
 
     /// Waits until the job is in a state; fails at once when it is in another one that it cannot leave.
@@ -206,6 +294,12 @@ fn answer(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>, path: &
 
 fn free_address() -> Result<String> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+}
+
+fn lines(path: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    Ok(whole.lines().map(str::to_owned).collect())
 }
 
 fn tail(log: &Path) -> String {

@@ -3,6 +3,8 @@
 //! Nothing here stands in for a part of the host: a test starts the binary, speaks HTTP to it and kills
 //! it with SIGKILL.
 
+pub mod cli;
+pub mod example;
 pub mod guests;
 pub mod host;
 pub mod skip;

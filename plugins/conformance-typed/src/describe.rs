@@ -24,7 +24,8 @@ pub const DESCRIPTION: &str = r#"{"version":1,"functions":[
  {"name":"event-chain","kind":"value","encoding":"utf8"},
  {"name":"processing-chain","kind":"value","encoding":"utf8"}]},
 {"name":"buffering","kind":"flat-map","input":"lines","output":"lines","raw-state":true,
- "operator-state":[{"name":"buffer","mode":"list"},{"name":"seen","mode":"union"},{"name":"setting","mode":"broadcast"}]}
+ "operator-state":[{"name":"buffer","mode":"list"},{"name":"seen","mode":"union"},{"name":"setting","mode":"broadcast"}]},
+{"name":"lifecycle","kind":"flat-map","input":"lines","output":"lines"}
 ]}"#;
 
 /// What follows `"name":` in an object without nested objects.

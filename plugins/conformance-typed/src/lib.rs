@@ -5,6 +5,7 @@ mod buffering;
 #[path = "../../conformance/src/command.rs"]
 mod command;
 mod describe;
+mod lifecycle_function;
 mod process;
 
 #[allow(unsafe_code, missing_docs)] // Generated.
@@ -25,8 +26,16 @@ use command::{Command, Failure};
 /// The component: an instance serves the one function that `open` named.
 struct Component;
 
+/// The function that `open` named, as far as several share an export.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Serves {
+    Buffering,
+    Lifecycle,
+    Other,
+}
+
 thread_local! {
-    static IS_BUFFERING: Cell<bool> = const { Cell::new(false) };
+    static SERVES: Cell<Serves> = const { Cell::new(Serves::Other) };
     static CONFIG: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
@@ -56,15 +65,24 @@ impl lifecycle::Guest for Component {
     fn open(function: String, config: String) -> Result<(), Error> {
         match function.as_str() {
             "process" => process::open(),
-            "buffering" => buffering::open(),
+            "buffering" => {
+                SERVES.set(Serves::Buffering);
+                buffering::open();
+            }
+            "lifecycle" => {
+                SERVES.set(Serves::Lifecycle);
+                lifecycle_function::open(&config);
+            }
             _ => {}
         }
-        IS_BUFFERING.set(function == "buffering");
         CONFIG.set(config);
         Ok(())
     }
 
     fn close() -> Result<(), Error> {
+        if SERVES.get() == Serves::Lifecycle {
+            lifecycle_function::close();
+        }
         Ok(())
     }
 }
@@ -84,9 +102,13 @@ impl filter_function::Guest for Component {
 impl flat_map_function::Guest for Component {
     fn flat_map(e: Element) -> Result<(), Error> {
         let value = text(&e)?;
-        if IS_BUFFERING.get() {
-            buffering::flat_map(value);
-            return Ok(());
+        match SERVES.get() {
+            Serves::Buffering => {
+                buffering::flat_map(value);
+                return Ok(());
+            }
+            Serves::Lifecycle => return lifecycle_function::flat_map(value),
+            Serves::Other => {}
         }
         for part in value.split(' ').filter(|part| !part.is_empty()) {
             if let Some(rejected) = part.strip_prefix('-') {
@@ -165,7 +187,7 @@ impl process_function::Guest for Component {
 
 impl checkpointed::Guest for Component {
     fn restore_state(restored: bool, raw: Vec<u8>) -> Result<(), Error> {
-        if IS_BUFFERING.get() {
+        if SERVES.get() == Serves::Buffering {
             let subtask = describe::json_number(&runtime::context(), "subtask-index");
             buffering::restore(restored, raw, subtask == Some(0));
         }
@@ -173,7 +195,7 @@ impl checkpointed::Guest for Component {
     }
 
     fn snapshot_state() -> Result<Vec<u8>, Error> {
-        Ok(if IS_BUFFERING.get() {
+        Ok(if SERVES.get() == Serves::Buffering {
             buffering::snapshot()
         } else {
             Vec::new()

@@ -188,6 +188,11 @@ fn time(text: &str) -> Option<Time> {
     }
 }
 
+/// N of `until N`.
+pub fn until(value: &str) -> Option<u32> {
+    value.strip_prefix("until ")?.parse().ok()
+}
+
 /// The elements of `l=A,B,C`; none for `l=`.
 pub fn elements(text: &str) -> Vec<String> {
     if text.is_empty() {

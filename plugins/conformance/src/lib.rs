@@ -2,6 +2,7 @@
 
 mod buffering;
 mod command;
+mod lifecycle;
 mod process;
 
 use wasmill_sdk::prelude::*;
@@ -151,4 +152,5 @@ wasmill_sdk::export! {
     "aggregate" => aggregate Aggregate,
     "process" => process process::Process,
     "buffering" => flat_map buffering::Buffering,
+    "lifecycle" => flat_map lifecycle::Lifecycle,
 }

@@ -1,13 +1,9 @@
 //! Hostile components beside healthy jobs: each fails its own job with one error that names plugin,
 //! function, subtask and cause; the host and its other jobs go on.
 
-use std::time::Duration;
-
-use anyhow::{Context, Result, ensure};
-use wasmill_tests::host::Host;
+use anyhow::{Result, ensure};
+use wasmill_tests::host::{Host, LIMIT};
 use wasmill_tests::{guests, wait};
-
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// A function of `plugins/hostile` and what the error must contain. A Rust guest keeps its stack in linear
 /// memory: an overflow shows as an access below it.
@@ -90,19 +86,6 @@ operators:
     )
 }
 
-/// Waits until the job failed and returns its exceptions.
-fn failure(host: &Host, job: &str) -> Result<String> {
-    wait::until(&format!("job {job} fails"), LIMIT, || {
-        let state = host.state(job)?;
-        Ok(if state == "FAILED" { Ok(()) } else { Err(state) })
-    })?;
-    let exceptions = host.get_ok(&format!("/v1/jobs/{job}/exceptions"))?;
-    let newest = exceptions["exceptionHistory"]["entries"][0]["stacktrace"].as_str();
-    Ok(newest
-        .with_context(|| format!("no exception in {exceptions}"))?
-        .to_owned())
-}
-
 #[test]
 fn a_hostile_component_fails_its_own_job_and_no_other() -> Result<()> {
     let directory = tempfile::tempdir()?;
@@ -124,7 +107,7 @@ fn a_hostile_component_fails_its_own_job_and_no_other() -> Result<()> {
     let mut wrong = Vec::new();
     for (function, wanted) in HOSTILE {
         let job = host.submit(&hostile_job(function).replace("POISON", &poison.display().to_string()))?;
-        let error = failure(&host, &job)?;
+        let error = host.failure(&job)?;
         let named = ["bad", "subtask 0", "sha256:", function];
         let missing: Vec<_> = named
             .iter()

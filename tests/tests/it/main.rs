@@ -1,5 +1,18 @@
 //! Tests of the whole: the real binary, real components, real files.
 
+mod commands;
+mod examples;
 mod hostile;
 mod kill;
+mod kinds;
 mod languages;
+mod lifecycle;
+mod operator_state;
+mod parallelism;
+mod plugins;
+mod refusals;
+mod state;
+
+/// The components that hold every kind of function: by the SDK on the frame world, and by bare bindings on
+/// the typed worlds.
+const FAMILIES: [&str; 2] = ["conformance", "conformance_typed"];

@@ -1,0 +1,96 @@
+//! An example of `plugins/` in a directory of its own, so that its job file runs as it was shipped.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::cli::{self, Ran};
+use crate::guests;
+use crate::host::Host;
+
+/// A copy of the job file and the input of one example; deleted when it is dropped.
+pub struct Example {
+    scratch: tempfile::TempDir,
+    directory: PathBuf,
+}
+
+impl Example {
+    /// Copies an example by the name of its folder, beside the components that are built.
+    pub fn copy(name: &str) -> Result<Self> {
+        let scratch = tempfile::tempdir()?;
+        // A job file names its component as `../../target/guests/…`.
+        let directory = scratch.path().join("plugins").join(name);
+        std::fs::create_dir_all(&directory)?;
+        let target = scratch.path().join("target");
+        std::fs::create_dir_all(&target)?;
+        std::os::unix::fs::symlink(guests::root().join("target/guests"), target.join("guests"))?;
+        let from = guests::root().join("plugins").join(name);
+        std::fs::copy(from.join("job.yaml"), directory.join("job.yaml"))
+            .with_context(|| format!("the job file of {name}"))?;
+        for input in ["text", "values"].map(|input| from.join(input)) {
+            let Ok(files) = std::fs::read_dir(&input) else {
+                continue;
+            };
+            let to = directory.join(input.file_name().unwrap_or_default());
+            std::fs::create_dir_all(&to)?;
+            for file in files {
+                let file = file?;
+                std::fs::copy(file.path(), to.join(file.file_name()))?;
+            }
+        }
+        Ok(Self { scratch, directory })
+    }
+
+    /// Where its job file lies, and where a reader would run it.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// A path in it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// Puts other text in the place of some in the job file, which must hold it once.
+    pub fn edit(&self, from: &str, to: &str) -> Result<()> {
+        let path = self.path("job.yaml");
+        let job = std::fs::read_to_string(&path)?;
+        ensure!(
+            job.matches(from).count() == 1,
+            "the job file does not hold `{from}` once: mend the test\n{job}"
+        );
+        Ok(std::fs::write(&path, job.replace(from, to))?)
+    }
+
+    /// Writes a file of its input; a reader sees all of it or nothing.
+    pub fn write(&self, name: &str, content: &str) -> Result<()> {
+        let part = self.scratch.path().join("part");
+        std::fs::write(&part, content)?;
+        Ok(std::fs::rename(part, self.path(name))?)
+    }
+
+    /// All text of the files of a folder of its input, file by file.
+    pub fn read(&self, folder: &str) -> Result<Vec<String>> {
+        let files = std::fs::read_dir(self.path(folder))?;
+        files
+            .map(|file| Ok(std::fs::read_to_string(file?.path())?))
+            .collect()
+    }
+
+    /// Runs `wasmill run job.yaml` in its directory, in a host of its own, until the job ends.
+    pub fn run(&self) -> Result<Ran> {
+        cli::run(&self.directory, &["run", "job.yaml"])
+    }
+
+    /// Starts a host in its directory.
+    pub fn host(&self, environment: &[(&str, &str)]) -> Result<Host> {
+        Host::start_in(&self.directory, &self.scratch.path().join("data"), environment)
+    }
+
+    /// Submits its job file to a host and returns the job's id.
+    pub fn submit(&self, host: &Host) -> Result<String> {
+        let job = self.path("job.yaml").display().to_string();
+        let id = host.command(&["run", "--detached", &job])?.ok()?;
+        Ok(id.trim().to_owned())
+    }
+}
