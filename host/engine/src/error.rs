@@ -30,6 +30,8 @@ pub struct TaskError {
     pub message: String,
     /// The component, where one was at work.
     pub plugin: Option<Box<PluginFailure>>,
+    /// No restart mends it: the job fails with it whatever its restart strategy says.
+    pub for_good: bool,
 }
 
 /// What is known of a failure inside a component.
@@ -56,6 +58,15 @@ impl TaskError {
             subtask: None,
             message: message.into(),
             plugin: None,
+            for_good: false,
+        }
+    }
+
+    /// The same, and no restart mends it (C9).
+    pub fn for_good(self) -> Self {
+        Self {
+            for_good: true,
+            ..self
         }
     }
 

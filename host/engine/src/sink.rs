@@ -25,7 +25,8 @@ pub trait Sink: Send + Sync {
 
     /// Called once by the job before any writer is made, also at a fresh start: first commits all that
     /// the restored checkpoint holds, then aborts what any earlier run of this job left that is not
-    /// among it.
+    /// among it. What is [`lost`] fails the job for good, any other error is tried again as the restart
+    /// strategy says.
     fn recover(&self, context: &SinkRecovery) -> Result<(), TaskError>;
 
     /// What the sink promises.
@@ -75,4 +76,15 @@ pub enum Commit {
     Retry(String),
     /// Can never be done: the data are lost. Names what and why.
     Lost(String),
+}
+
+/// The error of a committable that can never be committed. A restart would meet it again, so it ends the
+/// job: somebody has to know of the loss before results go on after it.
+pub fn lost(committable: &Committable, why: &str) -> TaskError {
+    let message = format!(
+        "what was written for checkpoint {} is lost and can never be committed: {why}; start a new job from an older \
+         savepoint, or from the start of its sources",
+        committable.checkpoint
+    );
+    TaskError::external(message).for_good()
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use wasmill_checkpoint::handle::Committable;
 use wasmill_engine::error::TaskError;
 use wasmill_engine::operator::RuntimeContext;
-use wasmill_engine::sink::{Commit, Sink, SinkGuarantee, SinkRecovery, SinkWriter};
+use wasmill_engine::sink::{Commit, Sink, SinkGuarantee, SinkRecovery, SinkWriter, lost};
 use wasmill_model::batch::Batch;
 use wasmill_model::id::CheckpointId;
 
@@ -123,7 +123,7 @@ impl Sink for SimSink {
         }
         for committable in &recovery.committables {
             if let Commit::Lost(why) = external.commit(committable)? {
-                return Err(TaskError::external(why));
+                return Err(lost(committable, &why));
             }
         }
         external.pending.clear();

@@ -23,7 +23,7 @@ use serde_json::Value;
 use wasmill_checkpoint::handle::Committable;
 use wasmill_engine::error::TaskError;
 use wasmill_engine::operator::RuntimeContext;
-use wasmill_engine::sink::{Commit, Sink, SinkGuarantee, SinkRecovery, SinkWriter};
+use wasmill_engine::sink::{Commit, Sink, SinkGuarantee, SinkRecovery, SinkWriter, lost};
 use wasmill_model::batch::Batch;
 use wasmill_model::function::Format;
 use wasmill_model::id::{CheckpointId, JobId, OperatorUid};
@@ -105,7 +105,7 @@ impl Sink for FileSink {
         create_directory(&directory)?;
         for committable in &context.committables {
             if let Commit::Lost(why) = commit(&directory, committable)? {
-                return Err(TaskError::external(why));
+                return Err(lost(committable, &why));
             }
         }
         let own = format!(".part-{}-", tag(context.job_id, &context.operator));
@@ -255,17 +255,19 @@ fn commit(directory: &Path, committable: &Committable) -> Result<Commit, TaskErr
         return Err(TaskError::host(format!(
             "files: a committable has version {}, this host knows {VERSION}: use the host that wrote it or a newer one",
             committable.version
-        )));
+        ))
+        .for_good());
     }
     let part: Part = serde_json::from_slice(&committable.bytes)
-        .map_err(|e| TaskError::host(format!("files: a committable cannot be read: {e}")))?;
+        .map_err(|e| TaskError::host(format!("files: a committable cannot be read: {e}")).for_good())?;
     if [&part.pending, &part.committed]
         .iter()
         .any(|name| name.contains('/') || name.is_empty())
     {
         return Err(TaskError::host(
             "files: a committable names a file outside the sink's directory",
-        ));
+        )
+        .for_good());
     }
     let (pending, committed) = (directory.join(&part.pending), directory.join(&part.committed));
     match fs::metadata(&pending) {

@@ -15,7 +15,7 @@ use crate::error::TaskError;
 use crate::operator::{Operator, OperatorContext, OperatorSnapshot};
 use crate::output::Output;
 use crate::pause_points;
-use crate::sink::{Commit, Sink, SinkWriter};
+use crate::sink::{Commit, Sink, SinkWriter, lost};
 
 /// How long a writer may keep what it has written to itself, ms.
 const FLUSH_MS: u64 = 20;
@@ -78,10 +78,7 @@ impl SinkOperator {
                     break;
                 }
                 Ok(Commit::Lost(reason)) => {
-                    result = Err(TaskError::external(format!(
-                        "what was written for checkpoint {} is lost and can never be committed: {reason}",
-                        committable.checkpoint
-                    )));
+                    result = Err(lost(committable, &reason));
                     break;
                 }
                 Err(error) => {

@@ -249,3 +249,47 @@ fn timers_are_part_of_a_checkpoint() {
         "nothing was read twice"
     );
 }
+
+/// A job whose latest checkpoint holds what is not committed yet.
+fn with_commits_that_wait() -> Job {
+    let job = Job::checkpointed(8_000);
+    job.world.gate.store(GATE, Ordering::SeqCst);
+    job.world.commit_retries.store(u64::MAX, Ordering::SeqCst);
+    let running = job.start(RestoreFrom::Fresh);
+    wait_for("all is written", || {
+        job.world.written.load(Ordering::SeqCst) == 8 * GATE
+    });
+    let before = running.handle.status().checkpoints.completed;
+    running.completed(before + 2);
+    running.handle.suspend();
+    job
+}
+
+#[test]
+fn what_is_lost_before_recovery_could_commit_it_fails_the_job_once_and_for_good() {
+    let job = with_commits_that_wait();
+    job.world.loses.store(true, Ordering::SeqCst);
+    let before = job.world.recoveries.load(Ordering::SeqCst);
+    let status = job.start(RestoreFrom::Latest).finish();
+    assert_eq!((status.state, status.attempt), (JobState::Failed, 0), "{status:#?}");
+    assert_eq!(job.world.recoveries.load(Ordering::SeqCst), before + 1);
+    assert_eq!(status.exceptions.len(), 1);
+    let message = &status.exceptions[0].message;
+    assert!(
+        message.contains("operator `sink`") && message.contains("is lost") && message.contains("was removed"),
+        "{message}"
+    );
+}
+
+#[test]
+fn what_is_lost_before_its_commit_fails_the_job_once_and_for_good() {
+    let job = Job::checkpointed(8_000);
+    job.world.loses.store(true, Ordering::SeqCst);
+    let status = job.start(RestoreFrom::Fresh).finish();
+    assert_eq!((status.state, status.attempt), (JobState::Failed, 0), "{status:#?}");
+    assert!(
+        status.exceptions[0].message.contains("is lost"),
+        "{:?}",
+        status.exceptions
+    );
+}

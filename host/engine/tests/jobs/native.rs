@@ -10,7 +10,7 @@ use wasmill_engine::error::TaskError;
 use wasmill_engine::operator::{Operator, OperatorContext, RuntimeContext};
 use wasmill_engine::output::Output;
 use wasmill_engine::registry::{FunctionProvider, Registry};
-use wasmill_engine::sink::{Commit, Sink, SinkGuarantee, SinkRecovery, SinkWriter};
+use wasmill_engine::sink::{Commit, Sink, SinkGuarantee, SinkRecovery, SinkWriter, lost};
 use wasmill_engine::source::{Source, SourceReader, SourceStatus};
 use wasmill_model::batch::{Batch, BatchBuilder};
 use wasmill_model::function::{FunctionDescription, StateDeclaration};
@@ -44,6 +44,8 @@ pub(crate) struct World {
     pub(crate) gate: AtomicU64,
     /// A commit answers that it has to be tried again, so many times.
     pub(crate) commit_retries: AtomicU64,
+    /// What is to be committed is gone: sinks can only say so.
+    pub(crate) loses: AtomicBool,
     /// Records that sources gave.
     pub(crate) polled: AtomicU64,
     /// Highest timestamp etc. are not needed: what `trace` operators saw.
@@ -203,6 +205,9 @@ impl Sink for Collect {
     fn recover(&self, context: &SinkRecovery) -> Result<(), TaskError> {
         self.world.recoveries.fetch_add(1, Ordering::SeqCst);
         for committable in &context.committables {
+            if self.world.loses.load(Ordering::SeqCst) {
+                return Err(lost(committable, "it was removed"));
+            }
             let id = String::from_utf8(committable.bytes.clone()).unwrap();
             if let Some(rows) = self.world.prepared.lock().unwrap().remove(&id) {
                 self.world.committed.lock().unwrap().extend(rows);
@@ -250,6 +255,9 @@ impl SinkWriter for CollectWriter {
     }
 
     fn commit(&mut self, committable: &Committable) -> Result<Commit, TaskError> {
+        if self.world.loses.load(Ordering::SeqCst) {
+            return Ok(Commit::Lost("it was removed".to_owned()));
+        }
         let retries = &self.world.commit_retries;
         if retries
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))

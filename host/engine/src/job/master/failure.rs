@@ -62,6 +62,12 @@ impl Master {
         let task = subtask.and_then(|subtask| self.task_name(subtask));
         let message = error.to_string();
         tracing::warn!(job = %self.spec.id, task = task.as_deref(), error = message, "a task failed");
+        if error.for_good {
+            let last = format!("{message}\nthe job is not restarted: a restart would meet the same again");
+            self.record.exception(kind_of(&error), &last, now, task);
+            self.record.enter(JobState::Failing, now);
+            return self.stop_tasks(Next::Fail, &message, now);
+        }
         let random = (self.executor.random() >> 11) as f64 / (1u64 << 53) as f64;
         let next = match self.decider.on_failure(now, random) {
             Restart::After { delay_ms } => {

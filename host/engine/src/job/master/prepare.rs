@@ -187,7 +187,8 @@ impl Preparation {
             };
             sink.recover(&recovery).map_err(|mut error| {
                 error.operator.get_or_insert_with(|| uid.clone());
-                PrepareError { error, retry: true }
+                let retry = !error.for_good;
+                PrepareError { error, retry }
             })?;
         }
         Ok(())
