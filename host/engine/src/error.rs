@@ -3,6 +3,7 @@
 use std::fmt;
 
 use wasmill_model::id::OperatorUid;
+use wasmill_state::backend::StateError;
 
 /// Whose fault a failure is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,8 +115,38 @@ impl fmt::Display for TaskError {
 
 impl std::error::Error for TaskError {}
 
-impl From<wasmill_state::backend::StateError> for TaskError {
-    fn from(error: wasmill_state::backend::StateError) -> Self {
-        Self::host(error.to_string())
+impl From<StateError> for TaskError {
+    fn from(error: StateError) -> Self {
+        let message = error.to_string();
+        match error {
+            // What the job or its function says does not fit, and will not the next time.
+            StateError::Register { .. } | StateError::Incompatible { .. } | StateError::Unsupported(_) => {
+                Self::user(message).for_good()
+            }
+            StateError::Corrupt(_) | StateError::Usage { .. } | StateError::Io(_) => Self::host(message),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_fails_for_good_and_what_is_broken_does_not() {
+        let register = StateError::Register {
+            name: "s".to_owned(),
+            message: "taken".to_owned(),
+        };
+        for error in [register, StateError::Unsupported("kind `heap`".to_owned())] {
+            let error = TaskError::from(error);
+            assert_eq!((error.fault, error.for_good), (Fault::User, true), "{error}");
+        }
+        for error in [
+            StateError::Corrupt("cut short".to_owned()),
+            StateError::Io(std::io::Error::other("gone")),
+        ] {
+            assert!(!TaskError::from(error).for_good);
+        }
     }
 }

@@ -30,6 +30,8 @@ pub struct GuestError {
     pub limit: Option<LimitHit>,
     /// The guest's backtrace, innermost first, at most [`BACKTRACE_FRAMES_MAX`].
     pub backtrace: Vec<String>,
+    /// The guest said it itself and would say it again: no restart mends it.
+    pub for_good: bool,
 }
 
 impl GuestError {
@@ -40,6 +42,7 @@ impl GuestError {
             message: message.into(),
             limit: None,
             backtrace: Vec::new(),
+            for_good: false,
         }
     }
 
@@ -86,6 +89,7 @@ impl GuestError {
             message,
             limit,
             backtrace,
+            for_good: false,
         }
     }
 
@@ -104,6 +108,7 @@ impl GuestError {
             limit: self.limit.map(|limit| limit.to_string()),
             backtrace: self.backtrace,
         }));
+        error.for_good = self.for_good;
         error
     }
 }

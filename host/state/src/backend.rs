@@ -97,9 +97,12 @@ pub enum StateError {
         /// What is wrong and what to do.
         message: String,
     },
-    /// The bytes of a snapshot do not hold what they should: damage, or another version.
+    /// The bytes of a snapshot do not hold what they should: damage, or something else.
     #[error("snapshot: {0}")]
     Corrupt(String),
+    /// What a snapshot holds is whole, and not for this host or this job.
+    #[error("snapshot: {0}")]
+    Unsupported(String),
     /// A stored state does not fit what the function declares now (S8).
     #[error(
         "state `{name}`: the snapshot holds {kind:?} of schema version {stored}, the function declares {declared_kind:?} of \

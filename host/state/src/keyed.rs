@@ -38,7 +38,7 @@ pub fn restore(
     let mut reader = SnapshotReader::open(file)?;
     let header = reader.header().clone();
     if header.max_parallelism != backend.max_parallelism() {
-        return Err(StateError::Corrupt(format!(
+        return Err(StateError::Unsupported(format!(
             "it was taken with max parallelism {}, the job has {}: max parallelism is fixed at a job's first run, \
              set it to {} again",
             header.max_parallelism.0,

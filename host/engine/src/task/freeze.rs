@@ -26,7 +26,8 @@ pub(super) fn check_claimed(node: &mut Node, allow: bool) -> Result<(), TaskErro
             "the checkpoint holds its state {}, which it does not declare any more: declare it again, or drop it with \
              `allowNonRestoredState`",
             unclaimed.join(", ")
-        )));
+        ))
+        .for_good());
     }
     node.context.state.drop_unclaimed();
     Ok(())

@@ -288,7 +288,8 @@ impl FunctionProvider for Functions {
     ) -> Result<Box<dyn Operator>, TaskError> {
         let world = self.world.clone();
         Ok(match description.name.as_str() {
-            "count" => Box::new(Count { world, state: None }),
+            "count" => Box::new(Count::new(world, 1)),
+            "count of another version" => Box::new(Count::new(world, 2)),
             "timers" => Box::new(Timers { world, left: 0 }),
             "panic" => Box::new(Panics),
             other => return Err(TaskError::user(format!("no function `{other}`"))),
@@ -309,13 +310,24 @@ fn key_of<'a>(group: u32, hash: u32, key: &'a [u8]) -> StateKey<'a> {
 /// Emits `key:count` for each record; fails at the values that the test names.
 struct Count {
     world: Arc<World>,
+    schema_version: u32,
     state: Option<StateId>,
+}
+
+impl Count {
+    fn new(world: Arc<World>, schema_version: u32) -> Self {
+        Self {
+            world,
+            schema_version,
+            state: None,
+        }
+    }
 }
 
 impl Operator for Count {
     fn open(&mut self, context: &mut OperatorContext, _: Option<OperatorState>) -> Result<(), TaskError> {
-        let declaration: StateDeclaration =
-            serde_json::from_value(json!({"name": "count", "kind": "value"})).unwrap();
+        let declaration = json!({"name": "count", "kind": "value", "schema-version": self.schema_version});
+        let declaration: StateDeclaration = serde_json::from_value(declaration).unwrap();
         self.state = Some(context.state.register(&declaration)?);
         Ok(())
     }

@@ -190,6 +190,36 @@ fn a_savepoint_whose_operator_is_gone_is_refused_unless_dropping_is_allowed() {
 }
 
 #[test]
+fn state_of_another_version_fails_the_job_at_once_however_many_restarts_it_has() {
+    let job = gated(4_000, 100);
+    let running = job.start(RestoreFrom::Fresh);
+    running.until("it runs", |s| s.state == JobState::Running);
+    wait_for("the gate is reached", || {
+        job.world.written.load(Ordering::SeqCst) == 800
+    });
+    let stop = Some(Stop { drain: false });
+    let trigger = running
+        .handle
+        .trigger_savepoint(storage(&job), "sp".to_owned(), stop);
+    completed(running.outcome(trigger));
+    running.finish();
+    let next = Job {
+        id: 2,
+        function: "count of another version",
+        world: job.world.clone(),
+        storage: job.storage.clone(),
+        ..gated(4_000, 0)
+    };
+    let status = next.start(next.path("sp")).finish();
+    assert_eq!((status.state, status.attempt), (JobState::Failed, 0), "{status:#?}");
+    let message = &status.exceptions[0].message;
+    assert!(
+        message.contains("schema version 1") && message.contains("schema version 2"),
+        "{message}"
+    );
+}
+
+#[test]
 fn a_missing_savepoint_fails_the_job_at_once_and_is_named() {
     let job = gated(10, 10);
     let status = job.start(job.path("nowhere")).finish();

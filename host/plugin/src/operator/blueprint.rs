@@ -42,7 +42,9 @@ impl Blueprint {
         let reference = plugin.info.reference();
         let pre = linker(engine.engine())
             .and_then(|linker| linker.instantiate_pre(&plugin.component))
-            .map_err(|error| TaskError::host(format!("plugin {reference} cannot be linked: {error:#}")))?;
+            .map_err(|error| {
+                TaskError::host(format!("plugin {reference} cannot be linked: {error:#}")).for_good()
+            })?;
         let mut description = description.clone();
         add_accumulator(&mut description);
         Ok(Self {

@@ -147,7 +147,7 @@ impl Running {
         spare: &mut Option<Box<dyn KeyedStateBackend>>,
         out: &mut Output,
     ) -> Result<u32, TaskError> {
-        self.instance = Instance::start(blueprint, &self.place, None)?;
+        self.instance = Instance::start(blueprint, &self.place, None).map_err(may_be_mended)?;
         let one = Pace::fixed(1).bound();
         for row in 0..failure.rows {
             let only = work.only(row);
@@ -178,7 +178,7 @@ impl Running {
         } else {
             None
         };
-        self.instance = Instance::start(blueprint, &self.place, own.as_ref())?;
+        self.instance = Instance::start(blueprint, &self.place, own.as_ref()).map_err(may_be_mended)?;
         if self.instance.guest.needs_recycling() {
             self.recycles = false;
             tracing::warn!(
@@ -278,6 +278,14 @@ impl Operator for FunctionOperator {
             .flush_log(&self.blueprint, &running.place, closed.is_ok());
         let (plugin, function) = (self.blueprint.plugin(), self.blueprint.function());
         closed.map_err(|error| error.into_task_error(plugin, function, None))
+    }
+}
+
+/// An instance that does not start while the job runs: a restart goes back to what it did start with.
+fn may_be_mended(error: TaskError) -> TaskError {
+    TaskError {
+        for_good: false,
+        ..error
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wasmill_checkpoint::handle::{Base64Bytes, OperatorList, OperatorState};
-use wasmill_engine::error::TaskError;
+use wasmill_engine::error::{Fault, TaskError};
 use wasmill_engine::operator::RuntimeContext;
 
 use super::blueprint::{Blueprint, context_json, seed};
@@ -45,6 +45,15 @@ fn said(what: &str, message: &str) -> GuestError {
     ))
 }
 
+/// A function that refuses its configuration or its state sees nothing else the next time, unless it asks
+/// for another attempt.
+fn refused_at_start(error: GuestError) -> GuestError {
+    GuestError {
+        for_good: error.fault != Fault::External,
+        ..error
+    }
+}
+
 /// A typed export that failed by its own words.
 fn said_typed(what: &str, error: Error) -> GuestError {
     let (kind, message) = refusal_of(error);
@@ -76,7 +85,7 @@ impl Instance {
         let mut guest = guest.map_err(fail)?;
         let exports = load(blueprint, &mut guest).map_err(|error| {
             let message = format!("plugin {}: {error:#}", blueprint.plugin());
-            TaskError::host(message)
+            TaskError::host(message).for_good()
         })?;
         let mut instance = Self { guest, exports };
         let opened = instance.open(blueprint, &context).and_then(|()| {
@@ -105,14 +114,14 @@ impl Instance {
                 let (opened,) = self
                     .guest
                     .call(CallBudget::Open, |store| exports.open.call(store, (&request,)))?;
-                opened.map_err(|message| said("open", &message))
+                opened.map_err(|message| refused_at_start(said("open", &message)))
             }
             Exports::Typed(exports) => {
                 let (function, config) = (blueprint.function(), blueprint.config_json());
                 let opened = self.guest.call(CallBudget::Open, |store| {
                     exports.lifecycle.call_open(store, function, &config)
                 })?;
-                opened.map_err(|error| said_typed("open", error))
+                opened.map_err(|error| refused_at_start(said_typed("open", error)))
             }
         }
     }
@@ -125,7 +134,7 @@ impl Instance {
                 let (done,) = self
                     .guest
                     .call(CallBudget::Open, |store| exports.restore.call(store, (&bytes,)))?;
-                done.map_err(|message| said("restore", &message))
+                done.map_err(|message| refused_at_start(said("restore", &message)))
             }
             Exports::Typed(TypedExports { checkpointed, .. }) => {
                 let Some(checkpointed) = checkpointed else {
@@ -145,7 +154,7 @@ impl Instance {
                 let done = self.guest.call(CallBudget::Open, |store| {
                     checkpointed.call_restore_state(store, restored.is_some(), &raw)
                 })?;
-                done.map_err(|error| said_typed("restore-state", error))
+                done.map_err(|error| refused_at_start(said_typed("restore-state", error)))
             }
         }
     }

@@ -236,8 +236,12 @@ fn read_header(
     if head.kind != KIND_HEADER {
         return Err(corrupt(format!("there is no header at offset {start}")));
     }
-    let header: SnapshotHeader = serde_json::from_slice(block)
-        .map_err(|error| corrupt(format!("header at offset {start}: {error}")))?;
+    // Its checksum was right: it is no damage.
+    let header: SnapshotHeader = serde_json::from_slice(block).map_err(|error| {
+        StateError::Unsupported(format!(
+            "header at offset {start}: {error}: a newer host wrote it; restore it with that one"
+        ))
+    })?;
     if header.range.start > header.range.end || header.range.end > header.max_parallelism.0 {
         return Err(corrupt(format!(
             "header: key groups {} to {} are not a range of {}",

@@ -350,7 +350,7 @@ impl Master {
 fn missing(chained: &ChainedOperator) -> TaskError {
     TaskError {
         operator: Some(chained.operator.uid.clone()),
-        ..TaskError::host("the plan holds an operator that runs nothing: a fault of the host")
+        ..TaskError::host("the plan holds an operator that runs nothing: a fault of the host").for_good()
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use wasmill_checkpoint::restore::{self, KeyedPart};
 use wasmill_model::id::{OperatorUid, SubtaskId};
 use wasmill_model::key::{KeyGroupRange, MaxParallelism};
-use wasmill_state::backend::KeyedStateBackend;
+use wasmill_state::backend::{KeyedStateBackend, StateError};
 use wasmill_state::keyed;
 use wasmill_state::memory::MemoryBackend;
 use wasmill_state::timers::TimerQueue;
@@ -112,19 +112,23 @@ impl Load {
     fn run(self) -> Result<KeyedState, TaskError> {
         let mut state = KeyedState::empty(self.range, self.max_parallelism);
         for part in &self.parts {
-            self.read(part, &mut state).map_err(|message| TaskError {
+            self.read(part, &mut state).map_err(|error| TaskError {
                 operator: Some(self.uid.clone()),
-                ..TaskError::external(message)
+                ..error
             })?;
         }
         Ok(state)
     }
 
-    fn read(&self, part: &KeyedPart, state: &mut KeyedState) -> Result<(), String> {
+    fn read(&self, part: &KeyedPart, state: &mut KeyedState) -> Result<(), TaskError> {
         let storage = Arc::clone(&self.location.storage);
         let mut file = restore::open_data(storage, &self.location.directory, &part.data)
-            .map_err(|error| error.to_string())?;
-        keyed::restore(&mut *file, part.range, &mut *state.backend, &mut state.timers)
-            .map_err(|error| error.to_string())
+            .map_err(|error| TaskError::external(error.to_string()))?;
+        let restored = keyed::restore(&mut *file, part.range, &mut *state.backend, &mut state.timers);
+        restored.map_err(|error| match error {
+            // Files were whole when the checkpoint was chosen: storage has given other bytes since.
+            StateError::Corrupt(_) | StateError::Io(_) => TaskError::external(error.to_string()),
+            _ => TaskError::from(error),
+        })
     }
 }
