@@ -171,7 +171,7 @@ impl Scenario {
             let ending = match status.state {
                 _ if !has_ended => None,
                 JobState::Finished => Some(self.finished(job)?),
-                JobState::Canceled => Some(self.canceled(job)?),
+                JobState::Canceled => Some(self.canceled(job, status.checkpoints.restored > 0)?),
                 other => return Err(format!("the job is {other:?}: {:?}", status.exceptions.first())),
             };
             let ending = match ending {
@@ -252,13 +252,20 @@ impl Scenario {
         })
     }
 
-    fn canceled(&mut self, job: JobId) -> Result<Ending, String> {
+    /// `knew`: this life of the process has read the job's checkpoints.
+    fn canceled(&mut self, job: JobId, knew: bool) -> Result<Ending, String> {
         self.outcome.cancelled += 1;
         if !self.shape.checkpointing.retain_on_cancel {
             return Ok(Ending::Canceled(None));
         }
         let recovered = restore::latest(&*self.files, job).map_err(|error| error.to_string())?;
-        // It may have been stopping already: its savepoint is newer than what was retained.
+        if let Some(note) = &recovered.stopped
+            && knew
+            && self.user.has_completed(&note.directory)
+        {
+            return Err(format!("cancelled after the stop with {} was complete", note.directory));
+        }
+        // A host that could not read the job's checkpoints may have cancelled one that had stopped before.
         let stopped = recovered.stopped.map(|note| note.directory);
         let latest = recovered.latest.map(|restored| restored.directory);
         Ok(Ending::Canceled(stopped.or(latest)))

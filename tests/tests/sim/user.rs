@@ -57,6 +57,11 @@ impl User {
         self.completed.len() as u64
     }
 
+    /// Whether the savepoint in this directory was said to be complete.
+    pub(crate) fn has_completed(&self, directory: &str) -> bool {
+        self.completed.contains(directory)
+    }
+
     /// Says what was done.
     pub(crate) fn act(
         &mut self,

@@ -47,6 +47,7 @@ impl Coordinator {
             pending.kind,
             ManifestKind::Final | ManifestKind::StopWithSavepoint
         );
+        self.ended |= last;
         if last && !pending.orphaned && !matches!(self.life, Life::Over { .. }) {
             self.life = Life::Finishing { told: false };
         }

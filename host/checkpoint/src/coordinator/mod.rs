@@ -53,6 +53,8 @@ pub struct Coordinator {
     given_up: BTreeMap<CheckpointId, Destination>,
     wishes: Vec<SavepointTrigger>,
     life: Life,
+    /// The last checkpoint of the job is complete, also where its tasks were stopped meanwhile.
+    ended: bool,
     /// When the next periodic checkpoint is due; `None`: off, or not running.
     due_at: Option<Timestamp>,
     /// No periodic checkpoint before it.
@@ -98,6 +100,7 @@ impl Coordinator {
             given_up: BTreeMap::new(),
             wishes: Vec::new(),
             life: Life::Stopped,
+            ended: false,
             due_at: None,
             pause_until: Timestamp::MIN,
             consecutive_failures: 0,
@@ -185,6 +188,12 @@ impl Coordinator {
         self.pending.values().all(|p| p.phase != Phase::Writing)
     }
 
+    /// Whether the final checkpoint or the savepoint of a stop is complete: whatever happens to the tasks, the
+    /// job has come to its end, and what that checkpoint holds is still to be committed where they have not.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// For the API.
     pub fn stats(&self) -> &CheckpointStats {
         &self.stats
@@ -213,6 +222,7 @@ impl Coordinator {
             return;
         }
         self.life = Life::Running;
+        self.ended = false;
         self.consecutive_failures = 0;
         self.due_at = self
             .interval()

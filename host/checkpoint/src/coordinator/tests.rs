@@ -599,3 +599,23 @@ fn the_history_is_bounded_and_the_counts_are_not() {
     );
     assert_eq!(stats.history[0].id, CheckpointId(150));
 }
+
+#[test]
+fn a_stop_that_is_completed_after_the_tasks_were_stopped_ends_the_job_all_the_same() {
+    let mut c = running(settings());
+    let stop = SavepointKind::Stop { drain: false };
+    at(&mut c, 10, [savepoint(1, stop), ack(1, 0), ack(1, 1)]);
+    assert_eq!(at(&mut c, 11, [stopped()]), [""; 0]);
+    assert!(!c.is_settled() && !c.has_ended());
+    assert_eq!(at(&mut c, 12, [written(1)]), ["done 1 by 1"]);
+    assert!(c.is_settled() && c.has_ended());
+}
+
+#[test]
+fn a_plain_savepoint_or_a_stop_that_fails_ends_no_job() {
+    let mut c = running(settings());
+    let stop = SavepointKind::Stop { drain: false };
+    at(&mut c, 10, [savepoint(1, SavepointKind::Savepoint), ack(1, 0), ack(1, 1), written(1)]);
+    at(&mut c, 11, [savepoint(2, stop), ack(2, 0), ack(2, 1), manifest_failed(2)]);
+    assert!(!c.has_ended());
+}

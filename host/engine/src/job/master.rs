@@ -2,7 +2,8 @@
 //! ends the job. A state machine that an executor steps.
 //!
 //! Invariants: tasks of two attempts never run at once; nothing is restored while a manifest is being
-//! written or a file deleted; a sink is recovered before any of its writers exists.
+//! written or a file deleted; a sink is recovered before any of its writers exists. A final checkpoint or a
+//! stop that is complete wins over a cancellation: what it holds is committed and the job has finished.
 
 mod checkpoints;
 mod connect;
@@ -160,6 +161,12 @@ struct Master {
     savepoints: BTreeMap<SavepointTrigger, Location>,
     /// Deletions under way.
     deletions: u32,
+    /// A blocking job restores: until it has answered nothing starts and the job does not end.
+    is_preparing: bool,
+    /// The last restore has found a final checkpoint or a completed stop.
+    was_complete: bool,
+    /// The job was cancelled when it had come to its end: what is left of it is tried once more.
+    last_try: bool,
 }
 
 impl Actor for Master {
@@ -218,6 +225,9 @@ impl Master {
             loaded: BTreeMap::new(),
             savepoints: BTreeMap::new(),
             deletions: 0,
+            is_preparing: false,
+            was_complete: false,
+            last_try: false,
         }
     }
 
@@ -287,16 +297,24 @@ impl Master {
             Phase::Running { finishing: true, .. } if self.tasks_are_gone() => {
                 self.phase = Phase::Stopping { next: Next::Finish };
             }
-            Phase::Stopping { next } if self.tasks_are_gone() && self.is_settled() => self.stopped(next, now),
+            Phase::Stopping { next } if self.tasks_are_gone() && self.is_settled() && !self.is_preparing => {
+                self.stopped(next, now)
+            }
             _ => return false,
         }
         true
     }
 
-    /// All tasks are gone and no manifest is under way.
+    /// All tasks are gone, no manifest is under way and nothing is being restored.
     fn stopped(&mut self, next: Next, now: Timestamp) {
         self.tasks.clear();
         match next {
+            // Its last checkpoint became complete while its tasks were stopped: recovery commits that.
+            Next::Cancel if self.has_ended() => {
+                self.last_try = true;
+                self.attempt += 1;
+                self.phase = Phase::Pausing { until: now };
+            }
             Next::Restart { at } => {
                 self.attempt += 1;
                 self.phase = Phase::Pausing { until: at };
@@ -359,6 +377,11 @@ impl Master {
     fn is_checkpointing(&self) -> bool {
         let settings = self.spec.graph.settings.checkpointing.as_ref();
         settings.is_some_and(|settings| settings.interval_ms > 0)
+    }
+
+    /// Whether the job has come to its end, whatever becomes of its tasks.
+    fn has_ended(&self) -> bool {
+        self.was_complete || self.coordinator.as_ref().is_some_and(Coordinator::has_ended)
     }
 
     fn is_settled(&self) -> bool {

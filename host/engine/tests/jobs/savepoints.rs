@@ -7,7 +7,7 @@ use wasmill_checkpoint::storage::CheckpointStorage;
 use wasmill_engine::job::status::{JobState, SavepointOutcome};
 use wasmill_engine::job::{RestoreFrom, Stop};
 
-use crate::support::{Job, counts, storage, wait_for};
+use crate::support::{HeldStorage, Job, counts, storage, wait_for};
 
 fn gated(records: u64, gate: u64) -> Job {
     let job = Job::checkpointed(records);
@@ -245,4 +245,78 @@ fn a_savepoint_of_a_job_that_has_ended_is_refused() {
         matches!(&outcome, SavepointOutcome::Failed(reason) if reason.contains("ended")),
         "{outcome:?}"
     );
+}
+
+#[test]
+fn a_stop_that_is_complete_is_not_cancelled_any_more() {
+    let job = gated(8_000, 300);
+    let running = job.start(RestoreFrom::Fresh);
+    wait_for("the gate is reached", || {
+        job.world.written.load(Ordering::SeqCst) == 2_400
+    });
+    running.completed(1);
+    // Its commits take a while.
+    job.world.commit_retries.store(5, Ordering::SeqCst);
+    let stop = Some(Stop { drain: false });
+    let trigger = running
+        .handle
+        .trigger_savepoint(storage(&job), "sp".to_owned(), stop);
+    completed(running.outcome(trigger));
+    running.handle.cancel();
+    let status = running.finish();
+    assert_eq!(status.state, JobState::Finished, "{status:#?}");
+    assert_eq!(job.world.committed().len(), 2_400);
+    assert_eq!(job.world.prepared(), 0);
+}
+
+#[test]
+fn a_stop_that_becomes_complete_while_the_job_is_cancelled_wins_and_is_committed() {
+    let mut job = gated(8_000, 300);
+    job.settings["checkpointing"]["interval-ms"] = json!(600_000);
+    let held = HeldStorage::new(&job);
+    held.held.store(true, Ordering::SeqCst);
+    let running = job.start(RestoreFrom::Fresh);
+    wait_for("the gate is reached", || {
+        job.world.written.load(Ordering::SeqCst) == 2_400
+    });
+    running.until("it runs", |s| s.state == JobState::Running);
+    let stop = Some(Stop { drain: false });
+    let trigger = running
+        .handle
+        .trigger_savepoint(held.clone(), "sp".to_owned(), stop);
+    wait_for("the savepoint is being completed", || {
+        held.awaited.load(Ordering::SeqCst)
+    });
+    running.handle.cancel();
+    running.until("it is being cancelled", |s| s.state == JobState::Cancelling);
+    assert!(job.world.committed().is_empty());
+    held.held.store(false, Ordering::SeqCst);
+    completed(running.outcome(trigger));
+    let status = running.finish();
+    assert_eq!(status.state, JobState::Finished, "{status:#?}");
+    assert_eq!(job.world.committed().len(), 2_400);
+}
+
+#[test]
+fn a_stop_that_fails_while_the_job_is_cancelled_lets_it_be_cancelled() {
+    let mut job = gated(8_000, 300);
+    job.settings["checkpointing"]["interval-ms"] = json!(600_000);
+    let held = HeldStorage::new(&job);
+    held.held.store(true, Ordering::SeqCst);
+    held.broken.store(true, Ordering::SeqCst);
+    let running = job.start(RestoreFrom::Fresh);
+    running.until("it runs", |s| s.state == JobState::Running);
+    let stop = Some(Stop { drain: false });
+    let trigger = running
+        .handle
+        .trigger_savepoint(held.clone(), "sp".to_owned(), stop);
+    wait_for("the savepoint is being completed", || {
+        held.awaited.load(Ordering::SeqCst)
+    });
+    running.handle.cancel();
+    running.until("it is being cancelled", |s| s.state == JobState::Cancelling);
+    held.held.store(false, Ordering::SeqCst);
+    assert!(matches!(running.outcome(trigger), SavepointOutcome::Failed(_)));
+    assert_eq!(running.finish().state, JobState::Canceled);
+    assert!(job.world.committed().is_empty());
 }

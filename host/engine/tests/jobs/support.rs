@@ -1,10 +1,11 @@
 //! Starts jobs and waits for what they do, with a deadline.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use wasmill_checkpoint::storage::{CheckpointStorage, MemoryStorage};
+use wasmill_checkpoint::storage::{CheckpointStorage, Content, MemoryStorage, StorageError, Written};
 use wasmill_engine::executor::{SystemClock, ThreadExecutor};
 use wasmill_engine::job::status::{JobState, JobStatus, SavepointOutcome};
 use wasmill_engine::job::{JobError, JobHandle, JobSpec, RestoreFrom, SavepointTrigger, start};
@@ -174,4 +175,61 @@ pub(crate) fn counts(records: u64, keys: u64) -> Vec<String> {
 /// The storage as the engine takes it.
 pub(crate) fn storage(job: &Job) -> Arc<dyn CheckpointStorage> {
     job.storage.clone()
+}
+
+/// The same files, where nothing is completed while it is held, and nothing at all while it is broken.
+pub(crate) struct HeldStorage {
+    files: Arc<MemoryStorage>,
+    pub(crate) held: AtomicBool,
+    pub(crate) broken: AtomicBool,
+    /// Somebody waits for it.
+    pub(crate) awaited: AtomicBool,
+}
+
+impl HeldStorage {
+    pub(crate) fn new(job: &Job) -> Arc<Self> {
+        Arc::new(Self {
+            files: job.storage.clone(),
+            held: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+            awaited: AtomicBool::new(false),
+        })
+    }
+}
+
+impl CheckpointStorage for HeldStorage {
+    fn write(&self, name: &str, content: &mut Content<'_>) -> Result<Written, StorageError> {
+        self.files.write(name, content)
+    }
+
+    fn create(&self, name: &str, content: &[u8]) -> Result<(), StorageError> {
+        while self.held.load(Ordering::SeqCst) {
+            self.awaited.store(true, Ordering::SeqCst);
+            std::thread::yield_now();
+        }
+        if self.broken.load(Ordering::SeqCst) {
+            return Err(StorageError::Io {
+                name: name.to_owned(),
+                storage: self.url(),
+                source: std::io::Error::other("broken on purpose"),
+            });
+        }
+        self.files.create(name, content)
+    }
+
+    fn read(&self, name: &str, offset: u64, length: u64) -> Result<Vec<u8>, StorageError> {
+        self.files.read(name, offset, length)
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<(String, u64)>, StorageError> {
+        self.files.list(prefix)
+    }
+
+    fn delete(&self, name: &str) -> Result<(), StorageError> {
+        self.files.delete(name)
+    }
+
+    fn url(&self) -> String {
+        self.files.url()
+    }
 }

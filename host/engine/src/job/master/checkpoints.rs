@@ -29,6 +29,7 @@ impl Master {
     /// Starts the blocking part of an attempt.
     pub(super) fn prepare(&mut self) {
         self.phase = Phase::Preparing;
+        self.is_preparing = true;
         let targets = self.plan.parallelism().into_iter();
         let preparation = Preparation {
             spec: self.spec.clone(),
@@ -44,7 +45,11 @@ impl Master {
             let prepared = catch_unwind(AssertUnwindSafe(|| preparation.run()));
             let prepared = prepared.unwrap_or_else(|_| {
                 let error = TaskError::host("restoring panicked: a fault of the host");
-                Err(PrepareError { error, retry: true })
+                Err(PrepareError {
+                    error,
+                    retry: true,
+                    complete: None,
+                })
             });
             done.send((attempt, Done::Prepared(prepared.map(Box::new))));
         };
@@ -64,6 +69,16 @@ impl Master {
         } = prepared;
         self.shared.set_fence(fence.clone());
         self.fence = Some(fence);
+        if let Phase::Stopping { next } = self.phase {
+            if complete && next == Next::Cancel {
+                self.phase = Phase::Stopping { next: Next::Finish };
+            }
+            return;
+        }
+        if self.last_try && !complete {
+            let message = "it was cancelled after its last checkpoint, which cannot be restored any more";
+            return self.fail(TaskError::external(message), now);
+        }
         self.restore = plan;
         if let Some(from) = &from
             && self.plan.max_parallelism != from.max_parallelism
@@ -91,6 +106,31 @@ impl Master {
             _ if complete => self.phase = Phase::Stopping { next: Next::Finish },
             Some(from) => self.load(&from.location),
             None => self.phase = Phase::Loading { left: 0 },
+        }
+    }
+
+    /// The job was cancelled, or the host goes down, while the blocking part ran, which has failed.
+    pub(super) fn on_unprepared(&mut self, error: PrepareError, now: Timestamp) {
+        let message = error.error.to_string();
+        tracing::warn!(job = %self.spec.id, error = message, "restoring failed while the job was stopped");
+        if !matches!(self.phase, Phase::Stopping { next: Next::Cancel }) {
+            return;
+        }
+        match error.complete {
+            // There is only its end to commit: not to do so would lose it without a word.
+            Some(true) => {
+                self.last_try = true;
+                self.phase = Phase::Preparing;
+                self.on_failure(error.error, now, None);
+            }
+            Some(false) => {}
+            None => {
+                let last = format!(
+                    "{message}\nthe job was cancelled before its checkpoints could be read: they are kept; where it \
+                     had been stopped with a savepoint, go on from that"
+                );
+                self.record.exception("RestoreFailure", &last, now, None);
+            }
         }
     }
 

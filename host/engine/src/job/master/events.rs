@@ -27,12 +27,19 @@ impl Master {
             Done::Deleted => self.deletions = self.deletions.saturating_sub(1),
             _ if attempt != self.attempt => {}
             Done::Prepared(prepared) => {
-                if !matches!(self.phase, Phase::Preparing) {
-                    return;
-                }
+                self.is_preparing = false;
+                self.was_complete = match &prepared {
+                    Ok(prepared) => prepared.complete,
+                    Err(error) => error.complete.unwrap_or(self.was_complete),
+                };
                 match prepared {
                     Ok(prepared) => self.on_prepared(*prepared, now),
-                    Err(PrepareError { error, retry: true }) => self.on_failure(error, now, None),
+                    Err(error) if matches!(self.phase, Phase::Stopping { .. }) => {
+                        self.on_unprepared(error, now)
+                    }
+                    Err(PrepareError {
+                        error, retry: true, ..
+                    }) => self.on_failure(error, now, None),
                     Err(PrepareError { error, .. }) => self.fail(error, now),
                 }
             }

@@ -26,10 +26,27 @@ impl Master {
         if is_ending {
             return;
         }
+        if next == Next::Cancel && self.has_ended() {
+            return self.hurry(now);
+        }
         if state == JobState::Cancelling {
             self.record.enter(state, now);
         }
         self.stop_tasks(next, reason, now);
+    }
+
+    /// A cancellation of a job that has come to its end. IMPORTANT: sinks may have committed already what came
+    /// before that end; whoever went on from an older checkpoint would commit it again.
+    fn hurry(&mut self, now: Timestamp) {
+        tracing::info!(job = %self.spec.id, "the job has come to its end: it is not cancelled but finishes");
+        self.last_try = true;
+        match &mut self.phase {
+            Phase::Pausing { until } => *until = now,
+            Phase::Stopping {
+                next: Next::Restart { at },
+            } => *at = now,
+            _ => {}
+        }
     }
 
     pub(super) fn stop_tasks(&mut self, next: Next, reason: &str, now: Timestamp) {
@@ -62,14 +79,7 @@ impl Master {
         let task = subtask.and_then(|subtask| self.task_name(subtask));
         let message = error.to_string();
         tracing::warn!(job = %self.spec.id, task = task.as_deref(), error = message, "a task failed");
-        if error.for_good {
-            let last = format!("{message}\nthe job is not restarted: a restart would meet the same again");
-            self.record.exception(kind_of(&error), &last, now, task);
-            self.record.enter(JobState::Failing, now);
-            return self.stop_tasks(Next::Fail, &message, now);
-        }
-        let random = (self.executor.random() >> 11) as f64 / (1u64 << 53) as f64;
-        let next = match self.decider.on_failure(now, random) {
+        let next = match self.decide(&error, now) {
             Restart::After { delay_ms } => {
                 self.record.exception(kind_of(&error), &message, now, task);
                 self.record.enter(JobState::Restarting, now);
@@ -86,6 +96,22 @@ impl Master {
             }
         };
         self.stop_tasks(next, &message, now);
+    }
+
+    /// What comes after a failure.
+    fn decide(&mut self, error: &TaskError, now: Timestamp) -> Restart {
+        let random = (self.executor.random() >> 11) as f64 / (1u64 << 53) as f64;
+        if error.for_good {
+            let reason = "a restart would meet the same again".to_owned();
+            Restart::Fail { reason }
+        } else if self.last_try {
+            let reason = "it was cancelled. It had come to its end before, and not all of that end is committed: \
+                          resume the job, or start one from its last savepoint or checkpoint";
+            let reason = reason.to_owned();
+            Restart::Fail { reason }
+        } else {
+            self.decider.on_failure(now, random)
+        }
     }
 
     /// Fails the job whatever the restart strategy says.

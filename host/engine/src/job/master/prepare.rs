@@ -45,6 +45,18 @@ pub(super) struct PrepareError {
     pub(super) error: TaskError,
     /// Whether trying again may help.
     pub(super) retry: bool,
+    /// Whether the job had come to its end and only has to commit; `None`: not known.
+    pub(super) complete: Option<bool>,
+}
+
+impl PrepareError {
+    /// The same, once it is known whether the job had come to its end.
+    fn knowing(self, complete: bool) -> Self {
+        Self {
+            complete: Some(complete),
+            ..self
+        }
+    }
 }
 
 /// What the blocking part needs.
@@ -81,26 +93,38 @@ impl Preparation {
             tracing::warn!(job = %spec.id, directory = skipped.directory, reason, "a checkpoint is passed over");
         }
         let fresh = self.is_first && matches!(spec.restore, RestoreFrom::Fresh);
-        let chosen = if fresh { None } else { self.choose(&recovered)? };
+        let stopped = !fresh && recovered.stopped.is_some();
+        let chosen = if fresh { Ok(None) } else { self.choose(&recovered) };
+        let chosen = chosen.map_err(|error| error.knowing(stopped))?;
         let retained = if fresh { Vec::new() } else { recovered.retained };
-        let plan = self.deal_out(chosen.as_ref())?;
-        let own = chosen
-            .as_ref()
-            .filter(|c| c.own)
-            .map(|c| c.restored.manifest.checkpoint);
-        if chosen.as_ref().is_none_or(|c| !c.complete) {
-            retention::sweep(&fence, &retained)?;
-            fence.settle(own)?;
-        }
-        self.recover_sinks(&plan, chosen.as_ref())?;
+        let complete = chosen.as_ref().is_some_and(|c| c.complete);
+        let plan = self.start_from(chosen.as_ref(), &fence, &retained);
+        let plan = plan.map_err(|error| error.knowing(complete))?;
         Ok(Prepared {
             fence,
-            complete: chosen.as_ref().is_some_and(|c| c.complete),
+            complete,
             from: chosen.map(From::from),
             plan,
             retained,
             next_id: recovered.next_id,
         })
+    }
+
+    /// Deals state out, removes what nobody will go on from, and recovers sinks.
+    fn start_from(
+        &self,
+        chosen: Option<&Chosen>,
+        fence: &Fence,
+        retained: &[CheckpointId],
+    ) -> Result<RestorePlan, PrepareError> {
+        let plan = self.deal_out(chosen)?;
+        let own = chosen.filter(|c| c.own).map(|c| c.restored.manifest.checkpoint);
+        if chosen.is_none_or(|c| !c.complete) {
+            retention::sweep(fence, retained)?;
+            fence.settle(own)?;
+        }
+        self.recover_sinks(&plan, chosen)?;
+        Ok(plan)
     }
 
     fn choose(&self, recovered: &Recovered) -> Result<Option<Chosen>, PrepareError> {
@@ -188,7 +212,11 @@ impl Preparation {
             sink.recover(&recovery).map_err(|mut error| {
                 error.operator.get_or_insert_with(|| uid.clone());
                 let retry = !error.for_good;
-                PrepareError { error, retry }
+                PrepareError {
+                    error,
+                    retry,
+                    complete: None,
+                }
             })?;
         }
         Ok(())
@@ -217,6 +245,7 @@ impl std::convert::From<RestoreError> for PrepareError {
         Self {
             error: TaskError::new(fault, error.to_string()),
             retry,
+            complete: None,
         }
     }
 }
@@ -227,6 +256,7 @@ impl std::convert::From<FenceError> for PrepareError {
         Self {
             error: TaskError::external(error.to_string()),
             retry,
+            complete: None,
         }
     }
 }
