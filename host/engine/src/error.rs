@@ -120,9 +120,10 @@ impl From<StateError> for TaskError {
         let message = error.to_string();
         match error {
             // What the job or its function says does not fit, and will not the next time.
-            StateError::Register { .. } | StateError::Incompatible { .. } | StateError::Unsupported(_) => {
-                Self::user(message).for_good()
-            }
+            StateError::Register { .. }
+            | StateError::Incompatible { .. }
+            | StateError::Encoding { .. }
+            | StateError::Unsupported(_) => Self::user(message).for_good(),
             StateError::Corrupt(_) | StateError::Usage { .. } | StateError::Io(_) => Self::host(message),
         }
     }

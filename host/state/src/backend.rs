@@ -120,6 +120,19 @@ pub enum StateError {
         /// Declared schema version.
         declared: u32,
     },
+    /// A stored state's bytes are to be read in another way than the function declares now (S8).
+    #[error(
+        "state `{name}`: the snapshot holds it in the encoding `{stored}`, the function declares `{declared}`: declare \
+         `{stored}` again, rename the state, or restore with its data dropped"
+    )]
+    Encoding {
+        /// The state.
+        name: String,
+        /// Stored encoding.
+        stored: String,
+        /// Declared encoding.
+        declared: String,
+    },
     /// A call that does not fit the state: a fault of the host's own code, or a limit passed.
     #[error("state `{name}`: {message}")]
     Usage {

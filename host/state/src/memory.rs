@@ -438,7 +438,14 @@ fn encode(out: &mut Vec<u8>, key: &StateKey<'_>, rest: &[u8]) {
 /// Whether stored entries can be read as what the function declares (S8).
 fn declaration_fits(stored: &StateDeclaration, declared: &StateDeclaration) -> Result<(), StateError> {
     if stored.kind == declared.kind && stored.schema_version == declared.schema_version {
-        return Ok(());
+        if stored.encoding == declared.encoding {
+            return Ok(());
+        }
+        return Err(StateError::Encoding {
+            name: declared.name.clone(),
+            stored: stored.encoding.clone(),
+            declared: declared.encoding.clone(),
+        });
     }
     Err(StateError::Incompatible {
         name: declared.name.clone(),

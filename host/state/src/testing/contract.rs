@@ -11,7 +11,7 @@ use crate::backend::{KeyedStateBackend, StateError};
 type Clause = fn(Make<'_>) -> Result<(), StateError>;
 
 /// What every backend keeps, by name.
-const CLAUSES: [(&str, Clause); 15] = [
+const CLAUSES: [(&str, Clause); 16] = [
     (
         "a value reads as it was written, and an empty one is not none",
         cases::values_read_as_written,
@@ -59,6 +59,10 @@ const CLAUSES: [(&str, Clause); 15] = [
     (
         "an incompatible state is refused in either order",
         cases::incompatible_states_are_refused,
+    ),
+    (
+        "a state of another encoding is refused in either order, with both encodings",
+        cases::another_encoding_is_refused,
     ),
     (
         "a state that nobody claims is kept until it is dropped",

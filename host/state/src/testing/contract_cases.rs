@@ -1,6 +1,6 @@
 //! The clauses of the contract that are not random.
 
-use wasmill_model::function::StateKind;
+use wasmill_model::function::{StateDeclaration, StateKind};
 use wasmill_model::id::CheckpointId;
 use wasmill_model::key::{KeyGroup, KeyGroupRange};
 
@@ -456,6 +456,30 @@ pub(super) fn incompatible_states_are_refused(make: Make<'_>) -> Outcome {
                 ("count", StateKind::Value, kind)
             );
             assert_eq!((stored, declared), (1, version));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn another_encoding_is_refused(make: Make<'_>) -> Outcome {
+    let mut backend = whole(make);
+    backend.register(&declaration("count", StateKind::Value, 1))?;
+    let file = file(&mut *backend)?;
+    let now = StateDeclaration {
+        encoding: "u64-le".to_owned(),
+        ..declaration("count", StateKind::Value, 1)
+    };
+    let mut before = whole(make);
+    before.register(&now)?;
+    let mut after = whole(make);
+    restore(&mut *after, &file)?;
+    for refused in [restore(&mut *before, &file), after.register(&now).map(drop)] {
+        let Err(error @ StateError::Encoding { .. }) = refused else {
+            panic!("another encoding was not refused");
+        };
+        let message = error.to_string();
+        for part in ["state `count`", "encoding `raw`", "declares `u64-le`", "rename"] {
+            assert!(message.contains(part), "{message}");
         }
     }
     Ok(())
