@@ -77,4 +77,6 @@ pub enum PlantedBug {
     NoHoldingBack,
     /// Timers are left out of snapshots.
     TimersNotSnapshotted,
+    /// A restore does not wait until the checkpoints that go are gone.
+    RestoreBesideDeletion,
 }

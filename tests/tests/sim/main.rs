@@ -1,6 +1,9 @@
 //! The simulator: a whole job in one thread, its interleavings, delays, crashes and failing writes drawn
 //! from a seed. What it commits must be what the model says.
 //!
+//! Blocking work is done whole in one turn or, at times, on a thread of its own that stands still at each
+//! call of storage and never runs beside anything else.
+//!
 //! It replaces executor, clock, storage and random numbers, nothing else: tasks, channels, alignment,
 //! state, snapshots, coordinator, manifest, restore and job master are those of the product. A seed also
 //! draws what a user does: savepoints, stops with and without draining, cancellations, new jobs from what
@@ -20,6 +23,7 @@ mod outcome;
 mod random;
 mod scenario;
 mod sink;
+mod slow;
 mod source;
 mod user;
 mod world;
@@ -87,4 +91,11 @@ fn not_holding_back_at_alignment_is_found() {
 fn timers_that_are_not_snapshotted_are_found() {
     let (seed, failure) = first_failure(PlantedBug::TimersNotSnapshotted).expect("found within 1,000 seeds");
     println!("seed {seed}: {failure}");
+}
+
+#[test]
+fn restoring_beside_a_deletion_is_found() {
+    let (seed, failure) = first_failure(PlantedBug::RestoreBesideDeletion).expect("found within 1,000 seeds");
+    println!("seed {seed}: {failure}");
+    assert!(failure.contains("it restores while it does: delete"), "{failure}");
 }

@@ -6,6 +6,7 @@ use std::fmt;
 pub(crate) struct Outcome {
     pub(crate) trace: u64,
     pub(crate) steps: u64,
+    pub(crate) slowed: u64,
     pub(crate) crashes: u64,
     pub(crate) restored: u64,
     pub(crate) checkpoints: u64,
@@ -20,6 +21,7 @@ pub(crate) struct Outcome {
 impl Outcome {
     pub(crate) fn add(&mut self, other: &Self) {
         self.steps += other.steps;
+        self.slowed += other.slowed;
         self.crashes += other.crashes;
         self.restored += other.restored;
         self.checkpoints += other.checkpoints;
@@ -34,6 +36,7 @@ impl Outcome {
     /// Whether everything that can go wrong or be asked for has happened.
     pub(crate) fn is_rich(&self) -> bool {
         let counts = [
+            self.slowed,
             self.crashes,
             self.restored,
             self.checkpoints,
@@ -52,6 +55,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = [
             (self.steps, "steps"),
+            (self.slowed, "slow jobs"),
             (self.crashes, "crashes"),
             (self.faults, "faults"),
             (self.checkpoints, "checkpoints"),

@@ -56,6 +56,8 @@ struct Scenario {
     clock: Arc<SimClock>,
     user: User,
     storage_fails_once_in: u64,
+    /// A blocking job waits for storage once in so many times; 0: never.
+    slow_once_in: u64,
     faults: Arc<AtomicU64>,
     crashes_left: u64,
     crash_once_in: u64,
@@ -100,6 +102,7 @@ impl Scenario {
             clock: Arc::new(SimClock(AtomicI64::new(1_000_000))),
             user: User::draw(&mut random),
             storage_fails_once_in: [0, 0, 30, 8][random.below(4) as usize],
+            slow_once_in: [0, 2, 5][random.below(3) as usize],
             faults: Arc::new(AtomicU64::new(0)),
             crashes_left: random.below(5),
             crash_once_in: 100 + random.below(2_000),
@@ -201,6 +204,9 @@ impl Scenario {
             if self.turn(life)? {
                 return Ok(true);
             }
+            if life.world.is_preparing() && life.handle.status().state.is_terminal() {
+                return Err("it has ended while it restores".to_owned());
+            }
             if let Some(act) = self.user.act(&mut self.random, &*life.handle, &life.storage) {
                 self.print(|| format!("{:>6} the user: {act}", life.world.steps));
             }
@@ -276,6 +282,7 @@ impl Scenario {
         let outcome = &mut self.outcome;
         outcome.trace = outcome.trace.wrapping_mul(31).wrapping_add(life.world.trace);
         outcome.steps += life.world.steps;
+        outcome.slowed += life.world.slowed;
         outcome.restored += checkpoints.restored;
         outcome.checkpoints += checkpoints.completed;
     }

@@ -12,6 +12,7 @@ use wasmill_model::batch::Batch;
 use wasmill_model::id::CheckpointId;
 
 use crate::random::Random;
+use crate::slow::pause;
 
 #[derive(Clone)]
 struct Transaction {
@@ -117,16 +118,17 @@ impl Sink for SimSink {
     }
 
     fn recover(&self, recovery: &SinkRecovery) -> Result<(), TaskError> {
-        let mut external = self.external.lock().unwrap();
-        if external.fails() {
+        if self.external.lock().unwrap().fails() {
             return Err(injected("recover"));
         }
         for committable in &recovery.committables {
-            if let Commit::Lost(why) = external.commit(committable)? {
+            pause();
+            if let Commit::Lost(why) = self.external.lock().unwrap().commit(committable)? {
                 return Err(lost(committable, &why));
             }
         }
-        external.pending.clear();
+        pause();
+        self.external.lock().unwrap().pending.clear();
         Ok(())
     }
 

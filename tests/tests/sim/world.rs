@@ -12,6 +12,7 @@ use wasmill_engine::executor::{Actor, Blocking, Executor, PlantedBug, Step, Wake
 use wasmill_model::time::Timestamp;
 
 use crate::random::Random;
+use crate::slow::SlowJob;
 
 /// Time that stands still until the simulator moves it.
 pub(crate) struct SimClock(pub(crate) AtomicI64);
@@ -96,11 +97,18 @@ pub(crate) struct World {
     pub(crate) executor: Arc<SimExecutor>,
     pub(crate) clock: Arc<SimClock>,
     slots: Vec<Slot>,
+    /// Blocking jobs that have not begun.
     blocking: Vec<(u64, String, Blocking)>,
+    /// Blocking jobs that have, and wait for storage.
+    slow: Vec<(u64, String, SlowJob)>,
+    /// A blocking job is slow once in so many times; 0: never.
+    slow_once_in: u64,
     numbered: u64,
     /// FNV-1a over every choice.
     pub(crate) trace: u64,
     pub(crate) steps: u64,
+    /// Slow jobs so far.
+    pub(crate) slowed: u64,
     pub(crate) print: bool,
 }
 
@@ -118,16 +126,19 @@ pub(crate) enum Turn {
 }
 
 impl World {
-    pub(crate) fn new(executor: Arc<SimExecutor>, clock: Arc<SimClock>) -> Self {
+    pub(crate) fn new(executor: Arc<SimExecutor>, clock: Arc<SimClock>, slow_once_in: u64) -> Self {
         let slots = Vec::new();
         Self {
             executor,
             clock,
             slots,
             blocking: Vec::new(),
+            slow: Vec::new(),
+            slow_once_in,
             numbered: 0,
             trace: 0xcbf2_9ce4_8422_2325,
             steps: 0,
+            slowed: 0,
             print: false,
         }
     }
@@ -155,7 +166,10 @@ impl World {
     /// Chooses one thing that can happen, and does it.
     pub(crate) fn turn(&mut self, random: &mut Random) -> Turn {
         self.take_arrivals(random);
-        if self.slots.is_empty() && self.blocking.is_empty() {
+        if let Some(other) = self.beside_a_restore() {
+            return Turn::Restored(other);
+        }
+        if self.slots.is_empty() && self.blocking.is_empty() && self.slow.is_empty() {
             return Turn::Empty;
         }
         self.steps += 1;
@@ -167,7 +181,7 @@ impl World {
         let ready: Vec<usize> = (0..self.slots.len())
             .filter(|at| self.slots[*at].is_ready(now))
             .collect();
-        let choices = ready.len() + self.blocking.len();
+        let choices = ready.len() + self.blocking.len() + self.slow.len();
         if choices == 0 {
             let Some(next) = self.slots.iter().filter_map(|slot| slot.until).min() else {
                 return Turn::Stuck;
@@ -179,9 +193,30 @@ impl World {
         match ready.get(choice) {
             Some(at) if choices > 1 && !random.once_in(self.slots[*at].slowness) => {}
             Some(at) => self.step(*at, now),
-            None => return self.block(choice - ready.len()),
+            None => self.block(choice - ready.len(), random),
         }
         Turn::Done
+    }
+
+    /// Whether a job is being restored.
+    pub(crate) fn is_preparing(&self) -> bool {
+        self.blocking_names().any(|name| name.starts_with("prepare"))
+    }
+
+    /// What deletes or completes a checkpoint while a job is being restored.
+    fn beside_a_restore(&self) -> Option<String> {
+        // Late files of a checkpoint that was given up may go at any time: no manifest has ever named them.
+        let changes = |name: &&str| {
+            name.starts_with("manifest") || name.starts_with("delete") && !name.starts_with("delete files")
+        };
+        let mut names = self.blocking_names().filter(|_| self.is_preparing());
+        names.find(changes).map(str::to_owned)
+    }
+
+    /// Of jobs that have begun or might at any time.
+    fn blocking_names(&self) -> impl Iterator<Item = &str> {
+        let waiting = self.blocking.iter().map(|(_, name, _)| name.as_str());
+        waiting.chain(self.slow.iter().map(|(_, name, _)| name.as_str()))
     }
 
     fn step(&mut self, at: usize, now: Timestamp) {
@@ -205,25 +240,35 @@ impl World {
         self.note(number * 4 + outcome);
     }
 
-    fn block(&mut self, at: usize) -> Turn {
-        let (number, name, work) = self.blocking.remove(at);
-        let changes = |(_, name, _): &&(u64, String, Blocking)| {
-            name.starts_with("delete") || name.starts_with("manifest")
+    /// Begins a blocking job, or lets one that has begun go on.
+    fn block(&mut self, at: usize, random: &mut Random) {
+        let Some(at) = at.checked_sub(self.blocking.len()) else {
+            let (number, name, work) = self.blocking.remove(at);
+            self.say(&name);
+            if random.once_in(self.slow_once_in) {
+                self.slowed += 1;
+                if let Some(job) = SlowJob::start(work, Random::new(random.next())) {
+                    self.slow.push((number, name, job));
+                    return self.note(number * 4 + 1);
+                }
+            } else {
+                work();
+            }
+            return self.note(number * 4);
         };
-        if let Some((_, other, _)) = self
-            .blocking
-            .iter()
-            .find(changes)
-            .filter(|_| name.starts_with("prepare"))
-        {
-            return Turn::Restored(other.clone());
+        let (number, _, job) = &mut self.slow[at];
+        let number = *number;
+        if job.turn() {
+            let (_, name, _) = self.slow.remove(at);
+            self.say(&format!("{name} is done"));
+            self.note(number * 4);
         }
+    }
+
+    fn say(&self, text: &str) {
         if self.print {
-            println!("{:>6} {:>6} ms  {name}", self.steps, self.clock.now_ms());
+            println!("{:>6} {:>6} ms  {text}", self.steps, self.clock.now_ms());
         }
-        work();
-        self.note(number * 4);
-        Turn::Done
     }
 
     fn advance(&mut self, by: i64) {

@@ -2,7 +2,7 @@
 //! ends the job. A state machine that an executor steps.
 //!
 //! Invariants: tasks of two attempts never run at once; nothing is restored while a manifest is being
-//! written or a file deleted; a sink is recovered before any of its writers exists. A final checkpoint or a
+//! written or a checkpoint deleted; a sink is recovered before any of its writers exists. A final checkpoint or a
 //! stop that is complete wins over a cancellation: what it holds is committed and the job has finished.
 
 mod checkpoints;
@@ -29,7 +29,7 @@ use wasmill_model::time::Timestamp;
 use super::status::{JobState, TaskState};
 use super::{JobHandle, JobSpec, SavepointTrigger};
 use crate::clock::Clock;
-use crate::executor::{Actor, Executor, Step, Waker};
+use crate::executor::{Actor, Executor, PlantedBug, Step, Waker};
 use crate::plan::{JobPlan, PlanError};
 use crate::restart::RestartDecider;
 use crate::task::mailbox::{Command, Mailbox, TaskReport};
@@ -269,7 +269,7 @@ impl Master {
 
     fn next_due(&self) -> Option<Timestamp> {
         let pause = match self.phase {
-            Phase::Pausing { until } if self.deletions == 0 => Some(until),
+            Phase::Pausing { until } if !self.is_deleting() => Some(until),
             _ => None,
         };
         let coordinator = self.coordinator.as_ref().and_then(Coordinator::next_wake);
@@ -280,7 +280,7 @@ impl Master {
     fn move_on(&mut self, now: Timestamp) -> bool {
         match self.phase {
             // IMPORTANT: a checkpoint that is being deleted must not be found by the restore.
-            Phase::Pausing { until } if until <= now && self.deletions == 0 => self.prepare(),
+            Phase::Pausing { until } if until <= now && !self.is_deleting() => self.prepare(),
             Phase::Loading { left: 0 } => self.deploy(now),
             Phase::Running {
                 announced: false,
@@ -377,6 +377,10 @@ impl Master {
     fn is_checkpointing(&self) -> bool {
         let settings = self.spec.graph.settings.checkpointing.as_ref();
         settings.is_some_and(|settings| settings.interval_ms > 0)
+    }
+
+    fn is_deleting(&self) -> bool {
+        self.deletions > 0 && self.executor.planted() != PlantedBug::RestoreBesideDeletion
     }
 
     /// Whether the job has come to its end, whatever becomes of its tasks.

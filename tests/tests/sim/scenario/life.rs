@@ -12,6 +12,7 @@ use wasmill_model::id::JobId;
 use super::Scenario;
 use crate::job;
 use crate::random::Random;
+use crate::slow::SlowStorage;
 use crate::world::{SimExecutor, World};
 
 /// Late in a long run everything works, so that it comes to an end.
@@ -36,9 +37,9 @@ impl Scenario {
             faults.fetch_add(1, Ordering::Relaxed);
             [Fault::Fail, Fault::Tear, Fault::LoseAnswer][choices.below(3) as usize]
         });
-        let storage: Arc<dyn CheckpointStorage> = Arc::new(storage);
+        let storage: Arc<dyn CheckpointStorage> = Arc::new(SlowStorage(Arc::new(storage)));
         let executor = SimExecutor::new(self.seed ^ u64::from(self.lives) << 32, self.planted);
-        let mut world = World::new(executor.clone(), self.clock.clone());
+        let mut world = World::new(executor.clone(), self.clock.clone(), self.slow_once_in);
         world.print = self.prints;
         let spec = JobSpec {
             id: job,
