@@ -149,6 +149,13 @@ pub trait Operator: Send {
         true
     }
 
+    /// The job is cancelled or the host goes down: what waits to be done again is tried once more. What still
+    /// cannot be done is in the latest checkpoint.
+    fn settle(&mut self, context: &mut OperatorContext) -> Result<(), TaskError> {
+        let _ = context;
+        Ok(())
+    }
+
     /// Called once at an orderly end: finished, stopped or cancelled; not after a failure.
     fn close(&mut self, context: &mut OperatorContext) -> Result<(), TaskError> {
         let _ = context;

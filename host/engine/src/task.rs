@@ -196,7 +196,7 @@ impl Task {
     }
 
     fn is_cancelled_before_start(&self) -> bool {
-        std::iter::from_fn(|| self.parts.commands.receive()).any(|c| matches!(c, Command::Cancel))
+        std::iter::from_fn(|| self.parts.commands.receive()).any(|c| matches!(c, Command::Cancel { .. }))
     }
 
     fn open(&mut self) -> Result<(), TaskError> {
@@ -214,7 +214,12 @@ impl Task {
     /// True: the task is to be gone at once.
     fn on_command(&mut self, command: Command) -> Result<bool, TaskError> {
         match command {
-            Command::Cancel => return Ok(true),
+            Command::Cancel { settle } => {
+                if settle && let Err(error) = self.parts.chain.settle() {
+                    tracing::warn!(%error, "a commit failed while the job was cancelled");
+                }
+                return Ok(true);
+            }
             Command::Trigger { barrier, drain } => self.on_trigger(barrier, drain),
             Command::Complete(checkpoint) => {
                 if let Head::Source(source) = &mut self.parts.head {
@@ -411,7 +416,8 @@ impl Task {
     }
 
     fn gone(&mut self) -> Step {
-        self.parts.snapshots.reporter.send(TaskEvent::Gone);
+        let settled = self.parts.chain.is_settled();
+        self.parts.snapshots.reporter.send(TaskEvent::Gone { settled });
         Step::Finished
     }
 

@@ -15,6 +15,8 @@ pub(crate) struct Outcome {
     pub(crate) stopped: u64,
     pub(crate) drained: u64,
     pub(crate) cancelled: u64,
+    /// Cancellations that left results to be committed.
+    pub(crate) owed: u64,
     pub(crate) branches: u64,
 }
 
@@ -30,6 +32,7 @@ impl Outcome {
         self.stopped += other.stopped;
         self.drained += other.drained;
         self.cancelled += other.cancelled;
+        self.owed += other.owed;
         self.branches += other.branches;
     }
 
@@ -64,6 +67,7 @@ impl fmt::Display for Outcome {
             (self.stopped, "stops"),
             (self.drained, "of them drained"),
             (self.cancelled, "cancellations"),
+            (self.owed, "of them before all was committed"),
             (self.branches, "jobs from a savepoint of a running one"),
         ];
         let counts = counts.map(|(count, what)| format!("{count} {what}"));

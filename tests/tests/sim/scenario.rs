@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use wasmill_checkpoint::restore;
 use wasmill_checkpoint::storage::MemoryStorage;
 use wasmill_engine::executor::PlantedBug;
-use wasmill_engine::job::status::JobState;
+use wasmill_engine::job::status::{JobState, JobStatus};
 use wasmill_model::id::JobId;
 
 use crate::job::Shape;
@@ -174,7 +174,7 @@ impl Scenario {
             let ending = match status.state {
                 _ if !has_ended => None,
                 JobState::Finished => Some(self.finished(job)?),
-                JobState::Canceled => Some(self.canceled(job, status.checkpoints.restored > 0)?),
+                JobState::Canceled => Some(self.canceled(job, &status)?),
                 other => return Err(format!("the job is {other:?}: {:?}", status.exceptions.first())),
             };
             let ending = match ending {
@@ -258,10 +258,13 @@ impl Scenario {
         })
     }
 
-    /// `knew`: this life of the process has read the job's checkpoints.
-    fn canceled(&mut self, job: JobId, knew: bool) -> Result<Ending, String> {
+    fn canceled(&mut self, job: JobId, status: &JobStatus) -> Result<Ending, String> {
         self.outcome.cancelled += 1;
-        if !self.shape.checkpointing.retain_on_cancel {
+        // Whether this life of the process has read the job's checkpoints.
+        let knew = status.checkpoints.restored > 0;
+        let owes = status.exceptions.iter().any(|e| e.name == "UncommittedResults");
+        self.outcome.owed += u64::from(owes);
+        if !self.shape.checkpointing.retain_on_cancel && !owes {
             return Ok(Ending::Canceled(None));
         }
         let recovered = restore::latest(&*self.files, job).map_err(|error| error.to_string())?;

@@ -165,6 +165,10 @@ struct Master {
     is_preparing: bool,
     /// The last restore has found a final checkpoint or a completed stop.
     was_complete: bool,
+    /// Sinks were told to commit a checkpoint since they were recovered.
+    told_to_commit: bool,
+    /// Some of what is complete is perhaps not committed: recovery would commit it.
+    owes: bool,
     /// The job was cancelled when it had come to its end: what is left of it is tried once more.
     last_try: bool,
 }
@@ -175,7 +179,7 @@ impl Actor for Master {
             Ok(step) => step,
             Err(_) => {
                 // What it knew cannot be trusted: tasks go, and the host may start the job again.
-                self.cancel_tasks();
+                self.cancel_tasks(false);
                 self.record.exception(
                     "MasterPanicked",
                     "the job's master panicked: a fault of the host",
@@ -227,6 +231,8 @@ impl Master {
             deletions: 0,
             is_preparing: false,
             was_complete: false,
+            told_to_commit: false,
+            owes: false,
             last_try: false,
         }
     }
@@ -320,7 +326,10 @@ impl Master {
                 self.phase = Phase::Pausing { until: at };
             }
             Next::Fail => self.end(JobState::Failed, now),
-            Next::Cancel => self.end(JobState::Canceled, now),
+            Next::Cancel => {
+                self.keep_what_is_owed(now);
+                self.end(JobState::Canceled, now);
+            }
             Next::Suspend => self.end(JobState::Suspended, now),
             Next::Finish => self.end(JobState::Finished, now),
         }
@@ -329,8 +338,8 @@ impl Master {
     fn end(&mut self, state: JobState, now: Timestamp) {
         let end = match state {
             JobState::Finished => Some(JobEnd::Finished),
-            JobState::Canceled => Some(JobEnd::Canceled),
-            JobState::Failed => Some(JobEnd::Failed),
+            JobState::Canceled if !self.owes => Some(JobEnd::Canceled),
+            JobState::Canceled | JobState::Failed => Some(JobEnd::Failed),
             _ => None,
         };
         if let (Some(end), Some(coordinator)) = (end, &mut self.coordinator) {

@@ -244,6 +244,11 @@ impl Chain {
         self.nodes.iter().all(|node| node.operator.is_settled())
     }
 
+    /// Tries once more what operators have to do before they may be closed.
+    pub(crate) fn settle(&mut self) -> Result<(), TaskError> {
+        self.each(|node| node.operator.settle(&mut node.context))
+    }
+
     /// Closes all operators, in order; the first failure is reported, the rest are closed all the same.
     pub(crate) fn close(&mut self) -> Result<(), TaskError> {
         let mut result = Ok(());

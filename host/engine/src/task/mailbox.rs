@@ -71,7 +71,10 @@ pub(crate) enum Command {
         commit: bool,
     },
     /// End now.
-    Cancel,
+    Cancel {
+        /// Commits that wait to be tried again are tried once more.
+        settle: bool,
+    },
 }
 
 /// What a task tells the master.
@@ -107,7 +110,10 @@ pub(crate) enum TaskEvent {
         reason: String,
     },
     /// It is gone, in an orderly way.
-    Gone,
+    Gone {
+        /// Whether all that was complete is committed.
+        settled: bool,
+    },
     /// It is gone, by a failure.
     Failed(TaskError),
 }

@@ -205,6 +205,10 @@ impl Operator for SinkOperator {
         self.due() == 0
     }
 
+    fn settle(&mut self, context: &mut OperatorContext) -> Result<(), TaskError> {
+        self.commit(context.processing_time)
+    }
+
     fn close(&mut self, _: &mut OperatorContext) -> Result<(), TaskError> {
         match &mut self.writer {
             Some(writer) => writer.flush(),

@@ -464,7 +464,7 @@ fn after_its_end_a_task_answers_barriers_until_it_is_told_to_finish() {
     bench.run(0);
     assert!(matches!(
         bench.reports.receive().map(|r| r.event),
-        Some(TaskEvent::Gone)
+        Some(TaskEvent::Gone { settled: true })
     ));
 }
 

@@ -293,3 +293,78 @@ fn what_is_lost_before_its_commit_fails_the_job_once_and_for_good() {
         status.exceptions
     );
 }
+
+#[test]
+fn a_commit_that_waits_is_tried_once_more_when_the_job_is_cancelled() {
+    let job = Job::checkpointed(8_000);
+    job.world.gate.store(GATE, Ordering::SeqCst);
+    let running = job.start(RestoreFrom::Fresh);
+    wait_for("all is committed", || {
+        job.world.committed().len() as u64 == 8 * GATE
+    });
+    // Of so many attempts in a row each waits longer than the one before.
+    job.world.commit_retries.store(12, Ordering::SeqCst);
+    job.world.gate.store(2 * GATE, Ordering::SeqCst);
+    wait_for("commits wait", || job.world.commit_retries.load(Ordering::SeqCst) < 4);
+    job.world.commit_retries.store(0, Ordering::SeqCst);
+    running.handle.cancel();
+    let status = running.finish();
+    assert_eq!(status.state, JobState::Canceled);
+    assert_eq!(job.world.prepared(), 0, "{status:#?}");
+    assert!(status.exceptions.is_empty(), "{:?}", status.exceptions);
+    running.handle.release();
+    wait_for("its checkpoints are deleted", || {
+        job.storage.list(&JobId(job.id).to_string()).unwrap().is_empty()
+    });
+}
+
+#[test]
+fn what_a_cancelled_job_could_not_commit_stays_in_its_checkpoint_and_is_committed_from_there() {
+    let job = Job::checkpointed(8_000);
+    job.world.gate.store(GATE, Ordering::SeqCst);
+    job.world.commit_retries.store(u64::MAX, Ordering::SeqCst);
+    let running = job.start(RestoreFrom::Fresh);
+    wait_for("all is written", || {
+        job.world.written.load(Ordering::SeqCst) == 8 * GATE
+    });
+    let before = running.handle.status().checkpoints.completed;
+    running.completed(before + 2);
+    running.handle.cancel();
+    let status = running.finish();
+    assert_eq!(status.state, JobState::Canceled);
+    let left = &status.exceptions[0];
+    assert_eq!(left.name, "UncommittedResults");
+    assert!(job.world.committed().is_empty());
+    running.handle.release();
+    job.world.commit_retries.store(0, Ordering::SeqCst);
+    let latest = left.message.split("memory:/").nth(1).unwrap();
+    let next = Job {
+        id: 2,
+        world: job.world.clone(),
+        storage: job.storage.clone(),
+        ..Job::checkpointed(8_000)
+    };
+    job.world.gate.store(u64::MAX, Ordering::SeqCst);
+    let status = next
+        .start(next.path(latest.split(' ').next().unwrap()))
+        .finish();
+    assert_eq!(status.state, JobState::Finished, "{status:#?}");
+    assert_eq!(job.world.committed(), counts(8_000, 10));
+}
+
+#[test]
+fn a_job_that_is_cancelled_while_its_sinks_recover_ends_after_they_have() {
+    let job = with_commits_that_wait();
+    job.world.commit_retries.store(0, Ordering::SeqCst);
+    job.world.recovery_held.store(true, Ordering::SeqCst);
+    let before = job.world.recoveries.load(Ordering::SeqCst);
+    let running = job.start(RestoreFrom::Latest);
+    wait_for("a sink recovers", || {
+        job.world.recoveries.load(Ordering::SeqCst) > before
+    });
+    running.handle.cancel();
+    running.until("it is being cancelled", |s| s.state == JobState::Cancelling);
+    job.world.recovery_held.store(false, Ordering::SeqCst);
+    assert_eq!(running.finish().state, JobState::Canceled);
+    assert_eq!(job.world.committed().len() as u64, 8 * GATE);
+}

@@ -44,6 +44,8 @@ pub(crate) struct World {
     pub(crate) gate: AtomicU64,
     /// A commit answers that it has to be tried again, so many times.
     pub(crate) commit_retries: AtomicU64,
+    /// Sinks that recover stand still while it is set.
+    pub(crate) recovery_held: AtomicBool,
     /// What is to be committed is gone: sinks can only say so.
     pub(crate) loses: AtomicBool,
     /// Records that sources gave.
@@ -204,6 +206,9 @@ impl Sink for Collect {
 
     fn recover(&self, context: &SinkRecovery) -> Result<(), TaskError> {
         self.world.recoveries.fetch_add(1, Ordering::SeqCst);
+        while self.world.recovery_held.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
         for committable in &context.committables {
             if self.world.loses.load(Ordering::SeqCst) {
                 return Err(lost(committable, "it was removed"));

@@ -69,6 +69,7 @@ impl Master {
         } = prepared;
         self.shared.set_fence(fence.clone());
         self.fence = Some(fence);
+        (self.told_to_commit, self.owes) = (false, false);
         if let Phase::Stopping { next } = self.phase {
             if complete && next == Next::Cancel {
                 self.phase = Phase::Stopping { next: Next::Finish };
@@ -159,7 +160,10 @@ impl Master {
                 self.tell(&Command::Trigger { barrier, drain });
             }
             Action::WriteManifest(done) => self.write_manifest(*done),
-            Action::NotifyComplete { checkpoint } => self.tell(&Command::Complete(checkpoint)),
+            Action::NotifyComplete { checkpoint } => {
+                self.told_to_commit = true;
+                self.tell(&Command::Complete(checkpoint));
+            }
             Action::NotifyAborted { checkpoint } => self.tell(&Command::Abort(checkpoint)),
             Action::DeleteCheckpoint { checkpoint } => self.delete_checkpoint(checkpoint),
             Action::DeleteFiles {

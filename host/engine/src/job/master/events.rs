@@ -105,7 +105,8 @@ impl Master {
                     now,
                 );
             }
-            TaskEvent::Gone => {
+            TaskEvent::Gone { settled } => {
+                self.owes |= !settled;
                 let finished = matches!(self.phase, Phase::Running { finishing: true, .. });
                 set(
                     self,
@@ -117,6 +118,7 @@ impl Master {
                 );
             }
             TaskEvent::Failed(error) => {
+                self.owes |= self.told_to_commit;
                 set(self, TaskState::Failed);
                 self.on_failure(error, now, Some(subtask));
             }

@@ -50,7 +50,8 @@ impl Master {
     }
 
     pub(super) fn stop_tasks(&mut self, next: Next, reason: &str, now: Timestamp) {
-        self.cancel_tasks();
+        let settle = matches!(next, Next::Cancel | Next::Suspend);
+        self.cancel_tasks(settle);
         for task in self.tasks.values_mut().filter(|t| !t.is_gone()) {
             task.enter(TaskState::Canceling, now);
         }
@@ -64,8 +65,8 @@ impl Master {
         );
     }
 
-    pub(super) fn cancel_tasks(&self) {
-        self.tell(&Command::Cancel);
+    pub(super) fn cancel_tasks(&self, settle: bool) {
+        self.tell(&Command::Cancel { settle });
     }
 
     /// Something failed: the restart strategy has the word.
@@ -112,6 +113,23 @@ impl Master {
         } else {
             self.decider.on_failure(now, random)
         }
+    }
+
+    /// The job is cancelled: where sinks have not committed all that was complete, its checkpoints stay whatever
+    /// its settings say, for nothing else holds those results.
+    pub(super) fn keep_what_is_owed(&mut self, now: Timestamp) {
+        if !self.owes {
+            return;
+        }
+        self.shared.keep_checkpoints();
+        let latest = self.coordinator.as_ref().and_then(|c| c.retained().last().copied());
+        let latest = latest.map_or_else(String::new, |id| format!(" {}", self.files.location(id).url()));
+        let message = format!(
+            "the job was cancelled before all results of its latest checkpoint{latest} could be committed: it is kept; \
+             start a job from it and they are committed first, or delete it"
+        );
+        tracing::warn!(job = %self.spec.id, message, "results are not committed");
+        self.record.exception("UncommittedResults", &message, now, None);
     }
 
     /// Fails the job whatever the restart strategy says.

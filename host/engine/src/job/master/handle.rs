@@ -123,7 +123,7 @@ impl JobHandle for Handle {
     fn release(&self) {
         let delete = match self.state() {
             JobState::Finished => true,
-            JobState::Canceled => !self.retain_on_cancel,
+            JobState::Canceled => !self.retain_on_cancel && !self.shared.keeps_checkpoints(),
             _ => false,
         };
         if let Some(fence) = self.shared.fence().filter(|_| delete) {

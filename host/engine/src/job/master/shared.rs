@@ -3,6 +3,7 @@
 //! Invariant: the master alone writes the status; handles read it and leave requests.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use wasmill_checkpoint::fence::Fence;
@@ -52,6 +53,8 @@ pub(super) struct Shared {
     changed: Condvar,
     outcomes: Mutex<BTreeMap<SavepointTrigger, SavepointOutcome>>,
     fence: Mutex<Option<Arc<Fence>>>,
+    /// Checkpoints stay, whatever the job's settings say.
+    keeps: AtomicBool,
     pub(super) requests: Arc<Mailbox<Request>>,
 }
 
@@ -65,6 +68,7 @@ impl Shared {
             changed: Condvar::new(),
             outcomes: Mutex::default(),
             fence: Mutex::default(),
+            keeps: AtomicBool::new(false),
             requests,
         })
     }
@@ -93,6 +97,15 @@ impl Shared {
     /// The lock on the job's directory, once the master has it.
     pub(super) fn set_fence(&self, fence: Arc<Fence>) {
         *lock(&self.fence) = Some(fence);
+    }
+
+    /// Before the end is published: they hold results that are not committed.
+    pub(super) fn keep_checkpoints(&self) {
+        self.keeps.store(true, Ordering::Release);
+    }
+
+    pub(super) fn keeps_checkpoints(&self) -> bool {
+        self.keeps.load(Ordering::Acquire)
     }
 
     pub(super) fn fence(&self) -> Option<Arc<Fence>> {
