@@ -249,12 +249,14 @@ fn a_savepoint_of_a_job_that_has_ended_is_refused() {
 
 #[test]
 fn a_stop_that_is_complete_is_not_cancelled_any_more() {
-    let job = gated(8_000, 300);
+    let mut job = gated(8_000, 300);
+    // No checkpoint commits before the stop does.
+    job.settings["checkpointing"]["interval-ms"] = json!(600_000);
     let running = job.start(RestoreFrom::Fresh);
     wait_for("the gate is reached", || {
         job.world.written.load(Ordering::SeqCst) == 2_400
     });
-    running.completed(1);
+    running.until("it runs", |s| s.state == JobState::Running);
     // Its commits take a while.
     job.world.commit_retries.store(5, Ordering::SeqCst);
     let stop = Some(Stop { drain: false });
@@ -319,4 +321,91 @@ fn a_stop_that_fails_while_the_job_is_cancelled_lets_it_be_cancelled() {
     assert!(matches!(running.outcome(trigger), SavepointOutcome::Failed(_)));
     assert_eq!(running.finish().state, JobState::Canceled);
     assert!(job.world.committed().is_empty());
+}
+
+#[test]
+fn a_host_that_died_after_a_stop_was_complete_commits_it_and_reads_nothing_more() {
+    let mut job = gated(8_000, 300);
+    // No checkpoint commits before the stop does.
+    job.settings["checkpointing"]["interval-ms"] = json!(600_000);
+    let running = job.start(RestoreFrom::Fresh);
+    wait_for("the gate is reached", || {
+        job.world.written.load(Ordering::SeqCst) == 2_400
+    });
+    running.until("it runs", |s| s.state == JobState::Running);
+    job.world.commit_retries.store(u64::MAX, Ordering::SeqCst);
+    let stop = Some(Stop { drain: false });
+    let trigger = running
+        .handle
+        .trigger_savepoint(storage(&job), "sp".to_owned(), stop);
+    completed(running.outcome(trigger));
+    running.handle.suspend();
+    assert_eq!(running.handle.status().state, JobState::Suspended);
+    job.world.commit_retries.store(0, Ordering::SeqCst);
+    job.world.gate.store(u64::MAX, Ordering::SeqCst);
+    let status = job.start(RestoreFrom::Latest).finish();
+    assert_eq!((status.state, status.attempt), (JobState::Finished, 0), "{status:#?}");
+    let restored = status.checkpoints.latest_restored.unwrap();
+    assert!(
+        restored.is_savepoint && restored.external_path.ends_with("sp"),
+        "{restored:?}"
+    );
+    assert_eq!(job.world.committed().len(), 2_400);
+    assert_eq!(job.world.polled.load(Ordering::SeqCst), 2_400);
+}
+
+#[test]
+fn a_job_that_sets_no_max_parallelism_keeps_that_of_its_first_run() {
+    let job = Job {
+        max_parallelism: Some(24),
+        ..gated(8_000, 300)
+    };
+    let running = job.start(RestoreFrom::Fresh);
+    running.until("it runs", |s| s.state == JobState::Running);
+    let stop = Some(Stop { drain: false });
+    let trigger = running
+        .handle
+        .trigger_savepoint(storage(&job), "sp".to_owned(), stop);
+    completed(running.outcome(trigger));
+    assert_eq!(running.finish().max_parallelism, 24);
+    job.world.gate.store(u64::MAX, Ordering::SeqCst);
+    let next = Job {
+        id: 2,
+        parallelism: 3,
+        world: job.world.clone(),
+        storage: job.storage.clone(),
+        ..gated(8_000, u64::MAX)
+    };
+    let status = next.start(next.path("sp")).finish();
+    assert_eq!(status.state, JobState::Finished, "{status:#?}");
+    assert_eq!(status.max_parallelism, 24);
+    assert_eq!(job.world.committed(), counts(8_000, 10));
+}
+
+#[test]
+fn a_job_goes_on_when_the_savepoint_of_its_stop_fails() {
+    let job = gated(8_000, 300);
+    let broken = HeldStorage::new(&job);
+    broken.broken.store(true, Ordering::SeqCst);
+    let running = job.start(RestoreFrom::Fresh);
+    wait_for("the gate is reached", || {
+        job.world.written.load(Ordering::SeqCst) == 2_400
+    });
+    running.until("it runs", |s| s.state == JobState::Running);
+    let stop = Some(Stop { drain: false });
+    let trigger = running
+        .handle
+        .trigger_savepoint(broken.clone(), "sp".to_owned(), stop);
+    let outcome = running.outcome(trigger);
+    assert!(
+        matches!(&outcome, SavepointOutcome::Failed(reason) if reason.contains("broken on purpose")),
+        "{outcome:?}"
+    );
+    let before = running.handle.status();
+    assert_eq!((before.state, before.attempt), (JobState::Running, 0));
+    running.completed(before.checkpoints.completed + 1);
+    job.world.gate.store(u64::MAX, Ordering::SeqCst);
+    let status = running.finish();
+    assert_eq!((status.state, status.attempt), (JobState::Finished, 0), "{status:#?}");
+    assert_eq!(job.world.committed(), counts(8_000, 10));
 }

@@ -23,6 +23,7 @@ pub(crate) struct Job {
     pub(crate) storage: Arc<MemoryStorage>,
     pub(crate) id: u128,
     pub(crate) parallelism: u32,
+    pub(crate) max_parallelism: Option<u16>,
     pub(crate) function: &'static str,
     pub(crate) source: Value,
     pub(crate) settings: Value,
@@ -36,6 +37,7 @@ impl Job {
             storage: Arc::new(MemoryStorage::new()),
             id: 1,
             parallelism: 2,
+            max_parallelism: None,
             function: "count",
             source: json!({"records": records}),
             settings: json!({}),
@@ -67,7 +69,7 @@ impl Job {
             "description": {"name": self.function, "kind": "process"},
         });
         let graph = json!({
-            "name": "test", "max_parallelism": null, "settings": settings,
+            "name": "test", "max_parallelism": self.max_parallelism, "settings": settings,
             "operators": [
                 operator("source", json!([]), json!({"type": "source", "connector": "words", "config": self.source, "format": "raw"})),
                 operator("key", from("source"), json!({"type": "key-by", "selector": "value"})),
