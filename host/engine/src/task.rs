@@ -1,7 +1,8 @@
 //! One subtask as a state machine (G2, T5, C1, C5): a chain of operators behind channels or a source.
 //!
 //! Invariant: what was read is processed in order before anything else is read, so state changes only
-//! between batches; results without credit wait in the edges, and while some do, nothing is read. A step
+//! between batches; results without credit wait in the edges, and while some do, nothing is read. Processing-time
+//! timers fire all the same, as Flink's do, but only until one of their calls has emitted. A step
 //! does at most some 10 ms of work and never blocks. The task goes on answering barriers after its input
 //! has ended, until the master tells it to finish.
 
@@ -31,6 +32,7 @@ use wasmill_state::timers::TimeDomain;
 
 use crate::clock::Clock;
 use crate::error::TaskError;
+use crate::exchange::Sent;
 use crate::executor::{Actor, Step};
 use crate::metrics::{SubtaskMetrics, add};
 use chain::Chain;
@@ -110,6 +112,8 @@ pub(crate) struct Task {
     /// The master has told the task to finish; whether it commits what is written.
     finish: Option<bool>,
     waiting: Option<Waiting>,
+    /// Timers have emitted since there was credit last: no more of them fire before there is again.
+    overdrawn: bool,
     last_ns: u64,
     /// Rows that this step took.
     rows: u32,
@@ -145,6 +149,7 @@ impl Task {
             phase: Phase::New,
             finish: None,
             waiting: None,
+            overdrawn: false,
             last_ns,
             rows: 0,
         }
@@ -167,16 +172,18 @@ impl Task {
         }
         let woken = self.parts.chain.wake()?;
         if !self.parts.chain.drain() {
+            if self.fire_on_account()? {
+                return Ok(Step::Progress);
+            }
             self.waiting = Some(Waiting::Credit);
-            let until = self
-                .parts
-                .chain
-                .next_flush()
-                .into_iter()
-                .chain(self.parts.chain.next_wake())
-                .min();
-            return Ok(Step::Blocked { until });
+            let chain = &self.parts.chain;
+            let timer = self.next_timer().filter(|_| !self.overdrawn);
+            let until = [timer, chain.next_flush(), chain.next_wake()];
+            return Ok(Step::Blocked {
+                until: until.into_iter().flatten().min(),
+            });
         }
+        self.overdrawn = false;
         if let Some(work) = self.work.pop_front() {
             self.perform(work)?;
             return Ok(Step::Progress);
@@ -398,13 +405,27 @@ impl Task {
         Ok(fired)
     }
 
+    /// Without credit: fires timers while they emit nothing, and one call's results beyond.
+    fn fire_on_account(&mut self) -> Result<bool, TaskError> {
+        if self.overdrawn {
+            return Ok(false);
+        }
+        let before = self.parts.chain.sent().records;
+        let fired = self.fire_processing_timers()?;
+        self.overdrawn = self.parts.chain.sent().records > before;
+        Ok(fired)
+    }
+
+    fn next_timer(&self) -> Option<Timestamp> {
+        match self.phase {
+            Phase::Ended => None,
+            _ => self.parts.chain.next_timer(),
+        }
+    }
+
     fn next_due(&self) -> Option<Timestamp> {
         let chain = &self.parts.chain;
-        let timer = if self.phase == Phase::Ended {
-            None
-        } else {
-            chain.next_timer()
-        };
+        let timer = self.next_timer();
         let poll = match &self.parts.head {
             Head::Source(source) => source.poll_at(),
             Head::Channels(_) => None,
@@ -444,8 +465,7 @@ impl Task {
         add(&self.parts.metrics.busy_ns, worked);
         if self.rows > 0 {
             self.pace.record(self.rows, worked);
-            let sent = self.parts.chain.edges.iter().map(|edge| edge.sent());
-            let (records, bytes) = sent.fold((0, 0), |sum, s| (sum.0 + s.records, sum.1 + s.bytes));
+            let Sent { records, bytes } = self.parts.chain.sent();
             self.parts.metrics.records_out.store(records, Ordering::Relaxed);
             self.parts.metrics.bytes_out.store(bytes, Ordering::Relaxed);
         }

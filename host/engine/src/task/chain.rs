@@ -11,7 +11,7 @@ use wasmill_model::time::{Timestamp, WATERMARK_END};
 use wasmill_state::timers::TimeDomain;
 
 use crate::error::TaskError;
-use crate::exchange::Edge;
+use crate::exchange::{Edge, Sent};
 use crate::metrics::add;
 use crate::operator::{Operator, OperatorContext};
 use crate::output::Output;
@@ -210,6 +210,15 @@ impl Chain {
             clear &= edge.drain();
         }
         clear
+    }
+
+    /// What all edges were given so far.
+    pub(crate) fn sent(&self) -> Sent {
+        let sent = self.edges.iter().map(Edge::sent);
+        sent.fold(Sent::default(), |sum, edge| Sent {
+            records: sum.records + edge.records,
+            bytes: sum.bytes + edge.bytes,
+        })
     }
 
     /// The next processing-time timer.

@@ -63,6 +63,9 @@ impl Executor for Inline {
     }
 }
 
+/// From this timer on `b` emits a record at each.
+const EMITTED_FROM: Timestamp = 1_000;
+
 /// Writes down what happens, registers a timer at 10 × the number in each record, passes records on.
 struct Traced {
     name: &'static str,
@@ -107,16 +110,21 @@ impl Operator for Traced {
         Ok(batch.rows())
     }
 
-    /// Takes one timer a call; the first one registers another that is due before the next.
+    /// Takes one timer a call; `b` emits at late ones; the first one registers another that is due before the next.
     fn on_timers(
         &mut self,
         domain: TimeDomain,
         timers: &[Timer],
         context: &mut OperatorContext,
-        _: &mut Output,
+        out: &mut Output,
     ) -> Result<u32, TaskError> {
         let first = &timers[0];
         self.note(format!("timer {}", first.timestamp));
+        if first.timestamp >= EMITTED_FROM && self.name == "b" {
+            let mut results = BatchBuilder::default();
+            results.push(RowHeader::element(None), b"", &0u32.to_le_bytes(), b"");
+            out.emit(0, results.finish());
+        }
         if first.timestamp == 10 {
             let timestamp = 15;
             context.timers.register(
@@ -378,6 +386,31 @@ fn processing_time_timers_fire_when_their_time_has_come_and_not_after_the_end() 
         "b end".to_owned(),
     ];
     assert_eq!(bench.trace(), expected);
+}
+
+#[test]
+fn without_credit_processing_time_timers_fire_until_one_has_emitted_and_go_on_with_credit() {
+    let mut bench = bench(TimeDomain::Processing, 1);
+    bench.send(0, records([1, 100, 101]));
+    bench.send(0, records([2, 3, 4]));
+    bench.send(0, records([5]));
+    assert_eq!(bench.run(5), Some(10), "it waits for credit and for its first timer");
+    assert_eq!(bench.trace().len(), 2 * 6, "nothing is read without credit");
+    bench.run(12);
+    assert_eq!(bench.trace(), ["a timer 10", "b timer 10"]);
+    bench.run(1_015);
+    let fired = bench.trace();
+    assert_eq!(fired.last().map(String::as_str), Some("b timer 1000"));
+    assert_eq!(bench.run(1_100), None, "nothing but credit makes it go on");
+    assert!(bench.trace().is_empty());
+    // What was read goes first, and then what the timer has emitted.
+    assert_eq!(bench.output(), ["1", "100", "101"]);
+    bench.run(1_100);
+    assert!(bench.trace().is_empty());
+    assert_eq!(bench.output(), ["2", "3", "4"]);
+    bench.run(1_100);
+    let fired = bench.trace();
+    assert!(fired.contains(&"b timer 1010".to_owned()), "{fired:?}");
 }
 
 #[test]
