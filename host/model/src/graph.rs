@@ -181,6 +181,8 @@ pub struct JobSettings {
     pub buffer_timeout_ms: u64,
     /// A batch is full at this size; at most 64 KiB.
     pub buffer_bytes: u32,
+    /// A job whose tasks are not gone so long after they were told to end is over all the same, ms; 0: never.
+    pub cancellation_timeout_ms: u64,
     /// Limits of components.
     pub limits: serde_json::Value,
     /// `memory`; RocksDB comes later.
@@ -195,6 +197,7 @@ impl Default for JobSettings {
             restart: None,
             buffer_timeout_ms: 10,
             buffer_bytes: 32 * 1024,
+            cancellation_timeout_ms: 180_000,
             limits: serde_json::Value::Null,
             state_backend: "memory".to_owned(),
         }

@@ -167,6 +167,8 @@ struct Master {
     was_complete: bool,
     /// Sinks were told to commit a checkpoint since they were recovered.
     told_to_commit: bool,
+    /// When the job is over although its tasks are not gone.
+    stop_by: Option<Timestamp>,
     /// Some of what is complete is perhaps not committed: recovery would commit it.
     owes: bool,
     /// The job was cancelled when it had come to its end: what is left of it is tried once more.
@@ -232,6 +234,7 @@ impl Master {
             is_preparing: false,
             was_complete: false,
             told_to_commit: false,
+            stop_by: None,
             owes: false,
             last_try: false,
         }
@@ -279,11 +282,15 @@ impl Master {
             _ => None,
         };
         let coordinator = self.coordinator.as_ref().and_then(Coordinator::next_wake);
-        pause.into_iter().chain(coordinator).min()
+        pause.into_iter().chain(coordinator).chain(self.stop_by).min()
     }
 
     /// Transitions that follow from the state alone; true where there was one.
     fn move_on(&mut self, now: Timestamp) -> bool {
+        if self.stop_by.is_some_and(|by| by <= now) && !self.can_stop() {
+            self.leave_behind(now);
+            return true;
+        }
         match self.phase {
             // IMPORTANT: a checkpoint that is being deleted must not be found by the restore.
             Phase::Pausing { until } if until <= now && !self.is_deleting() => self.prepare(),
@@ -303,9 +310,7 @@ impl Master {
             Phase::Running { finishing: true, .. } if self.tasks_are_gone() => {
                 self.phase = Phase::Stopping { next: Next::Finish };
             }
-            Phase::Stopping { next } if self.tasks_are_gone() && self.is_settled() && !self.is_preparing => {
-                self.stopped(next, now)
-            }
+            Phase::Stopping { next } if self.can_stop() => self.stopped(next, now),
             _ => return false,
         }
         true
@@ -314,10 +319,12 @@ impl Master {
     /// All tasks are gone, no manifest is under way and nothing is being restored.
     fn stopped(&mut self, next: Next, now: Timestamp) {
         self.tasks.clear();
+        self.stop_by = None;
         match next {
             // Its last checkpoint became complete while its tasks were stopped: recovery commits that.
             Next::Cancel if self.has_ended() => {
                 self.last_try = true;
+                self.stop_by = self.deadline(now);
                 self.attempt += 1;
                 self.phase = Phase::Pausing { until: now };
             }
@@ -347,6 +354,7 @@ impl Master {
             let _deletions = coordinator.on(Event::JobEnded(end), now);
         }
         self.phase = Phase::Over;
+        self.stop_by = None;
         self.record.enter(state, now);
         self.publish();
     }
@@ -386,6 +394,20 @@ impl Master {
     fn is_checkpointing(&self) -> bool {
         let settings = self.spec.graph.settings.checkpointing.as_ref();
         settings.is_some_and(|settings| settings.interval_ms > 0)
+    }
+
+    /// Nothing of the attempt is left.
+    fn can_stop(&self) -> bool {
+        matches!(self.phase, Phase::Stopping { .. })
+            && self.tasks_are_gone()
+            && self.is_settled()
+            && !self.is_preparing
+    }
+
+    /// By when all that is told to end now must have.
+    fn deadline(&self, now: Timestamp) -> Option<Timestamp> {
+        let timeout_ms = self.spec.graph.settings.cancellation_timeout_ms;
+        (timeout_ms > 0).then(|| now.saturating_add_unsigned(timeout_ms))
     }
 
     fn is_deleting(&self) -> bool {

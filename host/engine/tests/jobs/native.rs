@@ -38,6 +38,8 @@ pub(crate) struct World {
     pub(crate) recoveries: AtomicU64,
     /// A record of this value fails its task, once.
     pub(crate) fail_at: Mutex<BTreeSet<String>>,
+    /// Sinks that stand still.
+    pub(crate) standing: AtomicU64,
     /// Sinks stand still while it is set.
     pub(crate) sink_blocked: AtomicBool,
     /// Sources give nothing beyond this many records a split, for now.
@@ -236,6 +238,7 @@ struct CollectWriter {
 impl SinkWriter for CollectWriter {
     fn write(&mut self, batch: &Batch) -> Result<(), TaskError> {
         while self.world.sink_blocked.load(Ordering::SeqCst) {
+            self.world.standing.fetch_add(1, Ordering::SeqCst);
             std::thread::yield_now();
         }
         self.open.extend(

@@ -165,3 +165,39 @@ fn a_slow_sink_bounds_what_the_sources_read() {
     running.handle.cancel();
     assert_eq!(running.finish().state, JobState::Canceled);
 }
+
+#[test]
+fn a_task_that_does_not_end_is_left_behind_when_the_job_is_cancelled_and_named() {
+    let mut job = Job::new(1_000);
+    job.settings["cancellation-timeout-ms"] = json!(50);
+    job.world.sink_blocked.store(true, Ordering::SeqCst);
+    let running = job.start(RestoreFrom::Fresh);
+    wait_for("the sources have read", || {
+        job.world.polled.load(Ordering::SeqCst) > 0
+    });
+    wait_for("a sink stands still", || job.world.standing.load(Ordering::SeqCst) > 0);
+    running.handle.cancel();
+    let status = running.finish();
+    job.world.sink_blocked.store(false, Ordering::SeqCst);
+    assert_eq!(status.state, JobState::Canceled, "{status:#?}");
+    let left = &status.exceptions[0];
+    assert_eq!(left.name, "CancellationTimeout");
+    assert!(
+        left.task.as_deref().is_some_and(|task| task.contains("sink")),
+        "{left:?}"
+    );
+    assert!(left.message.contains("50 ms of `cancellation-timeout`"), "{left:?}");
+}
+
+#[test]
+fn a_job_does_not_restart_beside_a_task_that_does_not_end() {
+    let mut job = Job::checkpointed(1_000);
+    job.settings["cancellation-timeout-ms"] = json!(50);
+    job.settings["checkpointing"]["timeout-ms"] = json!(20);
+    job.world.sink_blocked.store(true, Ordering::SeqCst);
+    let running = job.start(RestoreFrom::Fresh);
+    let status = running.finish();
+    job.world.sink_blocked.store(false, Ordering::SeqCst);
+    assert_eq!((status.state, status.attempt), (JobState::Failed, 0), "{status:#?}");
+    assert_eq!(status.exceptions[0].name, "CancellationTimeout");
+}

@@ -34,6 +34,9 @@ pub struct JobFile {
     pub buffer_timeout: Option<DurationText>,
     /// A batch is full at this size. Default: `32KiB`; at most `64KiB`.
     pub buffer_size: Option<SizeText>,
+    /// How long tasks may take to end when the job is cancelled or fails; past it the job is over all the same.
+    /// Default: `3min`; `0s`: no limit.
+    pub cancellation_timeout: Option<DurationText>,
     /// Where keyed state is held: `memory`.
     pub state_backend: Option<StateBackend>,
     /// Limits of the components of this job, by name, such as `memory-bytes-max: 256MiB` or

@@ -40,6 +40,7 @@ impl Master {
     fn hurry(&mut self, now: Timestamp) {
         tracing::info!(job = %self.spec.id, "the job has come to its end: it is not cancelled but finishes");
         self.last_try = true;
+        self.stop_by = self.stop_by.or(self.deadline(now));
         match &mut self.phase {
             Phase::Pausing { until } => *until = now,
             Phase::Stopping {
@@ -56,6 +57,7 @@ impl Master {
             task.enter(TaskState::Canceling, now);
         }
         self.loaded.clear();
+        self.stop_by = self.deadline(now);
         self.phase = Phase::Stopping { next };
         self.coordinate(
             Event::TasksStopped {
@@ -63,6 +65,44 @@ impl Master {
             },
             now,
         );
+    }
+
+    /// Something does not end: the job does without it. No thread can be ended from outside, so it stays until
+    /// what it waits for answers; then it finds that it is cancelled. IMPORTANT: therefore no other attempt
+    /// starts, and a checkpoint that may yet be completed is not deleted.
+    pub(super) fn leave_behind(&mut self, now: Timestamp) {
+        let left: Vec<_> = self.tasks.iter().filter(|(_, task)| !task.is_gone()).collect();
+        let names: Vec<_> = left.iter().filter_map(|(id, _)| self.task_name(**id)).collect();
+        let only_tasks = !names.is_empty() && self.is_settled() && !self.is_preparing;
+        let what = match (names.is_empty(), self.is_preparing) {
+            (false, _) => format!("task {}", names.join(", ")),
+            (true, true) => "the recovery of its sinks".to_owned(),
+            (true, false) => "the completion of a checkpoint".to_owned(),
+        };
+        let message = format!(
+            "{what} did not end within the {} ms of `cancellation-timeout`: a call to a source, a sink or storage does \
+             not return; the job ends without it, and its thread stays until the call returns or the host restarts",
+            self.spec.graph.settings.cancellation_timeout_ms
+        );
+        tracing::error!(job = %self.spec.id, message, "a cancellation takes too long");
+        let next = match self.phase {
+            Phase::Stopping { next } => next,
+            _ => Next::Fail,
+        };
+        self.record
+            .exception("CancellationTimeout", &message, now, names.into_iter().next());
+        for task in self.tasks.values_mut().filter(|task| !task.is_gone()) {
+            self.owes |= self.told_to_commit;
+            task.enter(TaskState::Failed, now);
+        }
+        match next {
+            Next::Cancel if only_tasks => {
+                self.keep_what_is_owed(now);
+                self.end(JobState::Canceled, now);
+            }
+            Next::Suspend => self.end(JobState::Suspended, now),
+            _ => self.end(JobState::Failed, now),
+        }
     }
 
     pub(super) fn cancel_tasks(&self, settle: bool) {

@@ -34,6 +34,7 @@ pub(super) fn settings(job: &ParsedJob, options: LowerOptions) -> Result<JobSett
         restart: file.restart.as_ref().map(|r| restart(job, r)).transpose()?,
         buffer_bytes: buffer_bytes(job, defaults.buffer_bytes)?,
         buffer_timeout_ms: ms(file.buffer_timeout, defaults.buffer_timeout_ms),
+        cancellation_timeout_ms: ms(file.cancellation_timeout, defaults.cancellation_timeout_ms),
         limits: limits(job)?,
         state_backend: defaults.state_backend,
     })
