@@ -18,7 +18,7 @@ use wasmill_state::backend::{
 use wasmill_state::keyed;
 use wasmill_state::memory::MemoryBackend;
 use wasmill_state::testing::{MAX_PARALLELISM, declaration};
-use wasmill_state::timers::{TimeDomain, Timer, TimerQueue};
+use wasmill_state::timers::{TimeDomain, Timer, TimerBytes, TimerQueue};
 
 const BATCH: usize = 1024;
 const WINDOW: usize = 32 * BATCH;
@@ -309,7 +309,7 @@ fn timers() -> Result<(), StateError> {
             timestamp: random.below(3_600_000) as i64,
             group: keys.get(number).group,
             key: keys.get(number).key.into(),
-            namespace: Box::default(),
+            namespace: TimerBytes::default(),
         })
         .collect();
     let before = resident_bytes();

@@ -184,7 +184,9 @@ pub trait KeyedStateBackend: Send {
         out: &mut Page,
     ) -> Result<(), StateError>;
 
-    /// Removes all that a (key, namespace) has in a state, whatever its kind. `key.map_key` is ignored.
+    /// Removes all that a (key, namespace) has in a state, whatever its kind. `key.map_key` is ignored. One call
+    /// takes time in proportion to what it removes: of a map its entries, of a list its chunks, as in Flink's
+    /// backend on disk. Where one key holds millions, remove them over several records.
     fn clear(&mut self, state: StateId, key: StateKey<'_>) -> Result<(), StateError>;
 
     /// Freezes what the backend holds now. Returns at once; the handle moves to another thread and is

@@ -1,5 +1,9 @@
 //! Timers of a keyed operator: one for each key, namespace, domain and time (T5).
 
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
 use imbl::OrdSet;
 use wasmill_model::key::KeyGroup;
 use wasmill_model::time::Timestamp;
@@ -21,9 +25,35 @@ pub struct Timer {
     /// The key's group.
     pub group: KeyGroup,
     /// The encoded key.
-    pub key: Box<[u8]>,
+    pub key: TimerBytes,
     /// The window, encoded; empty is the void namespace.
-    pub namespace: Box<[u8]>,
+    pub namespace: TimerBytes,
+}
+
+/// Bytes of a timer. Cloning takes no memory: the first write to a page of timers that a snapshot shares
+/// clones all that are in it.
+// NOTE: none for no bytes: the empty `Arc` is one for all threads, and so is its counter.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TimerBytes(Option<Arc<[u8]>>);
+
+impl From<&[u8]> for TimerBytes {
+    fn from(bytes: &[u8]) -> Self {
+        Self((!bytes.is_empty()).then(|| bytes.into()))
+    }
+}
+
+impl Deref for TimerBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for TimerBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
 }
 
 /// All timers of one operator in one subtask. Cloning takes no time and shares the timers: a snapshot
@@ -118,8 +148,8 @@ mod tests {
         Timer {
             timestamp,
             group: KeyGroup(0),
-            key: Box::from(*b"k"),
-            namespace: Box::default(),
+            key: b"k"[..].into(),
+            namespace: TimerBytes::default(),
         }
     }
 

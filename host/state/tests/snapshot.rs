@@ -73,8 +73,8 @@ fn sample(keys: u32) -> (Contents, Vec<u8>) {
         let timer = Timer {
             timestamp: i64::from(n) * 1000 - 3000,
             group: state_key(&key, b"", b"").group,
-            key: key.clone().into(),
-            namespace: namespace.clone().into(),
+            key: key[..].into(),
+            namespace: namespace[..].into(),
         };
         let domain = if n % 2 == 0 {
             TimeDomain::Event

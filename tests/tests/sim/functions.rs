@@ -17,7 +17,7 @@ use wasmill_model::graph::JobSettings;
 use wasmill_model::key::{self, KeyGroup};
 use wasmill_model::row::RowHeader;
 use wasmill_state::backend::{Locator, NONE, StateId, StateKey, Values};
-use wasmill_state::timers::{TimeDomain, Timer};
+use wasmill_state::timers::{TimeDomain, Timer, TimerBytes};
 
 use crate::sink::{Shared, injected};
 
@@ -96,7 +96,7 @@ fn timer_at_end(context: &mut OperatorContext, group: KeyGroup, key: &[u8]) {
         timestamp: 1_000,
         group,
         key: key.into(),
-        namespace: Box::default(),
+        namespace: TimerBytes::default(),
     };
     context.timers.register(TimeDomain::Event, timer);
 }

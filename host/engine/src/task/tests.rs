@@ -11,7 +11,7 @@ use wasmill_model::id::{JobId, OperatorUid, SubtaskId, VertexId};
 use wasmill_model::key::{KeyGroup, MaxParallelism};
 use wasmill_model::row::RowHeader;
 use wasmill_state::memory::MemoryBackend;
-use wasmill_state::timers::{Timer, TimerQueue};
+use wasmill_state::timers::{Timer, TimerBytes, TimerQueue};
 
 use super::chain::{Node, Route};
 use super::inputs::Input;
@@ -102,7 +102,7 @@ impl Operator for Traced {
                 timestamp: i64::from(number) * 10,
                 group: KeyGroup(0),
                 key: row.value().into(),
-                namespace: Box::default(),
+                namespace: TimerBytes::default(),
             };
             context.timers.register(self.domain, timer);
         }

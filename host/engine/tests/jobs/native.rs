@@ -20,7 +20,7 @@ use wasmill_model::key::KeyGroup;
 use wasmill_model::row::{FLAG_KEYED, RowHeader};
 use wasmill_model::time::{Timestamp, WATERMARK_END};
 use wasmill_state::backend::{Locator, StateId, StateKey, Values, Write};
-use wasmill_state::timers::{TimeDomain, Timer};
+use wasmill_state::timers::{TimeDomain, Timer, TimerBytes};
 
 /// Number of splits of a source: any parallelism up to it works.
 pub(crate) const SPLITS: u64 = 8;
@@ -402,7 +402,7 @@ impl Operator for Timers {
                 timestamp: row.timestamp().unwrap(),
                 group: KeyGroup(row.group_field() as u16),
                 key: row.key().unwrap().into(),
-                namespace: Box::default(),
+                namespace: TimerBytes::default(),
             };
             context.timers.register(TimeDomain::Event, timer);
         }

@@ -277,8 +277,8 @@ impl<'a> Run<'a> {
         let timer = Timer {
             timestamp: i64::from(at),
             group: state_key(&key, b"", b"").group,
-            key: key.into(),
-            namespace: target.namespace().into(),
+            key: key[..].into(),
+            namespace: target.namespace()[..].into(),
         };
         let there = self.timers.iter(domain).any(|present| *present == timer);
         if register {
