@@ -475,6 +475,23 @@ fn a_trap_in_a_buffering_function_fails_at_once() {
 }
 
 #[test]
+fn a_buffering_function_that_answered_an_error_is_gone_and_starts_anew_from_its_snapshot() {
+    each("buffering", |place, setup| {
+        let mut driver = Driver::open(&setup, None).unwrap();
+        driver.push(&plain(&["a", "b"])).unwrap();
+        let snapshot = driver.snapshot().unwrap();
+        let error = driver.push(&plain(&["lost", "!fail the words"])).unwrap_err();
+        assert!(error.message.contains("the words"), "{place}: {error}");
+        assert!(driver.snapshot().is_err(), "{place}: half of a call must not be kept");
+        assert!(driver.push(&plain(&["c"])).is_err(), "{place}");
+        let mut restored = Driver::open(&setup, Some(snapshot)).unwrap();
+        restored.push(&plain(&["?", "c"])).unwrap();
+        let shown = "buffer=[a,b] seen=2 setting= raw=b restored=true";
+        assert_eq!(restored.values(0), [shown, "a+b+c"], "{place}");
+    });
+}
+
+#[test]
 fn a_timer_that_deletes_a_later_one_of_the_same_firing_stops_it() {
     each("process", |place, setup| {
         let mut driver = Driver::open(&setup, None).unwrap();

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a guest that failed is never called again. A call that failed as a whole is repeated row by
 //! row in a new instance, because guest memory is only a cache; a function with state of its own
-//! fails at once, because its memory is not.
+//! fails at once, because its memory is not, and its instance is gone with it, also where it answered by an error.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -74,7 +74,7 @@ impl FunctionOperator {
         out: &mut Output,
     ) -> Result<u32, TaskError> {
         let Some(running) = &mut self.running else {
-            return Err(TaskError::host("the function is called before it was opened"));
+            return Err(not_open());
         };
         let started = Instant::now();
         let bound = self.pace.bound();
@@ -88,7 +88,13 @@ impl FunctionOperator {
             Err(failure) if running.can_isolate(&self.blueprint, &failure) => {
                 running.isolate(&self.blueprint, work, failure, context, &mut self.spare, out)
             }
-            Err(failure) => Err(failure.into_task_error(&self.blueprint, work)),
+            Err(failure) => {
+                if self.blueprint.description().is_buffering() {
+                    // Its memory holds part of what the failed call did, and nobody can undo that.
+                    self.running = None;
+                }
+                Err(failure.into_task_error(&self.blueprint, work))
+            }
         }
     }
 }
@@ -254,7 +260,7 @@ impl Operator for FunctionOperator {
 
     fn snapshot(&mut self, _: &Barrier, _: &mut OperatorContext) -> Result<OperatorSnapshot, TaskError> {
         let Some(running) = &mut self.running else {
-            return Ok(OperatorSnapshot::default());
+            return Err(not_open());
         };
         if !self.blueprint.description().is_buffering() {
             return Ok(OperatorSnapshot::default());
@@ -279,6 +285,10 @@ impl Operator for FunctionOperator {
         let (plugin, function) = (self.blueprint.plugin(), self.blueprint.function());
         closed.map_err(|error| error.into_task_error(plugin, function, None))
     }
+}
+
+fn not_open() -> TaskError {
+    TaskError::host("the function is called before it was opened, or after it has failed")
 }
 
 /// An instance that does not start while the job runs: a restart goes back to what it did start with.
