@@ -482,7 +482,10 @@ fn a_buffering_function_that_answered_an_error_is_gone_and_starts_anew_from_its_
         let snapshot = driver.snapshot().unwrap();
         let error = driver.push(&plain(&["lost", "!fail the words"])).unwrap_err();
         assert!(error.message.contains("the words"), "{place}: {error}");
-        assert!(driver.snapshot().is_err(), "{place}: half of a call must not be kept");
+        assert!(
+            driver.snapshot().is_err(),
+            "{place}: half of a call must not be kept"
+        );
         assert!(driver.push(&plain(&["c"])).is_err(), "{place}");
         let mut restored = Driver::open(&setup, Some(snapshot)).unwrap();
         restored.push(&plain(&["?", "c"])).unwrap();

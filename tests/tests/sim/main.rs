@@ -28,6 +28,8 @@ mod source;
 mod user;
 mod world;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use outcome::Outcome;
 use scenario::run;
 use wasmill_engine::executor::PlantedBug;
@@ -43,23 +45,59 @@ fn seeds() -> std::ops::RangeInclusive<u64> {
     }
 }
 
+/// Seeds of one line of figures: a run that is cut off says how far it came.
+const RANGE: u64 = 1_000;
+
+fn played(seed: u64, bug: PlantedBug) -> Result<Outcome, String> {
+    caught(|| run(seed, bug))
+}
+
+/// A panic anywhere in a seed is a failure like any other.
+fn caught(play: impl FnOnce() -> Result<Outcome, String>) -> Result<Outcome, String> {
+    catch_unwind(AssertUnwindSafe(play)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        Err(format!("it panicked: {}", text.unwrap_or_default()))
+    })
+}
+
 #[test]
 fn every_seed_commits_what_the_model_says() {
-    let mut totals = Outcome::default();
-    let mut count = 0u64;
-    for seed in seeds() {
-        match run(seed, PlantedBug::None) {
-            Ok(outcome) => totals.add(&outcome),
-            Err(failure) => {
-                panic!("seed {seed}: {failure}\nrepeat it by: cargo xtask sim --seed {seed}")
+    let (mut totals, seeds) = (Outcome::default(), seeds());
+    let count = seeds.end() - seeds.start() + 1;
+    let mut first = *seeds.start();
+    println!("seeds {first} to {}", seeds.end());
+    while first <= *seeds.end() {
+        let last = (first + RANGE - 1).min(*seeds.end());
+        let mut figures = Outcome::default();
+        for seed in first..=last {
+            match played(seed, PlantedBug::None) {
+                Ok(outcome) => figures.add(&outcome),
+                Err(failure) => {
+                    panic!("seed {seed}: {failure}\nrepeat it by: cargo xtask sim --seed {seed}")
+                }
             }
         }
-        count += 1;
+        println!("seeds {first} to {last}: {figures}");
+        totals.add(&figures);
+        first = last + 1;
     }
-    println!("{count} seeds: {totals}");
+    println!("all {count} seeds are well: {totals}");
     assert!(
         count == 1 || totals.is_rich(),
         "something has never happened: {totals}"
+    );
+}
+
+#[test]
+fn a_panic_is_a_failure_of_its_seed() {
+    assert_eq!(
+        caught(|| panic!("on {}", "purpose")).unwrap_err(),
+        "it panicked: on purpose"
+    );
+    assert_eq!(
+        caught(|| panic!("on purpose")).unwrap_err(),
+        "it panicked: on purpose"
     );
 }
 
@@ -72,7 +110,7 @@ fn the_same_seed_twice_gives_the_same_trace() {
 }
 
 fn first_failure(bug: PlantedBug) -> Option<(u64, String)> {
-    (1..=1_000).find_map(|seed| run(seed, bug).err().map(|failure| (seed, failure)))
+    (1..=1_000).find_map(|seed| played(seed, bug).err().map(|failure| (seed, failure)))
 }
 
 #[test]

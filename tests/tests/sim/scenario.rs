@@ -272,7 +272,10 @@ impl Scenario {
             && knew
             && self.user.has_completed(&note.directory)
         {
-            return Err(format!("cancelled after the stop with {} was complete", note.directory));
+            return Err(format!(
+                "cancelled after the stop with {} was complete",
+                note.directory
+            ));
         }
         // A host that could not read the job's checkpoints may have cancelled one that had stopped before.
         let stopped = recovered.stopped.map(|note| note.directory);

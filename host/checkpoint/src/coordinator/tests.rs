@@ -615,7 +615,20 @@ fn a_stop_that_is_completed_after_the_tasks_were_stopped_ends_the_job_all_the_sa
 fn a_plain_savepoint_or_a_stop_that_fails_ends_no_job() {
     let mut c = running(settings());
     let stop = SavepointKind::Stop { drain: false };
-    at(&mut c, 10, [savepoint(1, SavepointKind::Savepoint), ack(1, 0), ack(1, 1), written(1)]);
-    at(&mut c, 11, [savepoint(2, stop), ack(2, 0), ack(2, 1), manifest_failed(2)]);
+    at(
+        &mut c,
+        10,
+        [
+            savepoint(1, SavepointKind::Savepoint),
+            ack(1, 0),
+            ack(1, 1),
+            written(1),
+        ],
+    );
+    at(
+        &mut c,
+        11,
+        [savepoint(2, stop), ack(2, 0), ack(2, 1), manifest_failed(2)],
+    );
     assert!(!c.has_ended());
 }

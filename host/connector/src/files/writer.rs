@@ -264,10 +264,9 @@ fn commit(directory: &Path, committable: &Committable) -> Result<Commit, TaskErr
         .iter()
         .any(|name| name.contains('/') || name.is_empty())
     {
-        return Err(TaskError::host(
-            "files: a committable names a file outside the sink's directory",
-        )
-        .for_good());
+        return Err(
+            TaskError::host("files: a committable names a file outside the sink's directory").for_good(),
+        );
     }
     let (pending, committed) = (directory.join(&part.pending), directory.join(&part.committed));
     match fs::metadata(&pending) {

@@ -394,7 +394,11 @@ fn without_credit_processing_time_timers_fire_until_one_has_emitted_and_go_on_wi
     bench.send(0, records([1, 100, 101]));
     bench.send(0, records([2, 3, 4]));
     bench.send(0, records([5]));
-    assert_eq!(bench.run(5), Some(10), "it waits for credit and for its first timer");
+    assert_eq!(
+        bench.run(5),
+        Some(10),
+        "it waits for credit and for its first timer"
+    );
     assert_eq!(bench.trace().len(), 2 * 6, "nothing is read without credit");
     bench.run(12);
     assert_eq!(bench.trace(), ["a timer 10", "b timer 10"]);

@@ -271,7 +271,11 @@ fn what_is_lost_before_recovery_could_commit_it_fails_the_job_once_and_for_good(
     job.world.loses.store(true, Ordering::SeqCst);
     let before = job.world.recoveries.load(Ordering::SeqCst);
     let status = job.start(RestoreFrom::Latest).finish();
-    assert_eq!((status.state, status.attempt), (JobState::Failed, 0), "{status:#?}");
+    assert_eq!(
+        (status.state, status.attempt),
+        (JobState::Failed, 0),
+        "{status:#?}"
+    );
     assert_eq!(job.world.recoveries.load(Ordering::SeqCst), before + 1);
     assert_eq!(status.exceptions.len(), 1);
     let message = &status.exceptions[0].message;
@@ -286,7 +290,11 @@ fn what_is_lost_before_its_commit_fails_the_job_once_and_for_good() {
     let job = Job::checkpointed(8_000);
     job.world.loses.store(true, Ordering::SeqCst);
     let status = job.start(RestoreFrom::Fresh).finish();
-    assert_eq!((status.state, status.attempt), (JobState::Failed, 0), "{status:#?}");
+    assert_eq!(
+        (status.state, status.attempt),
+        (JobState::Failed, 0),
+        "{status:#?}"
+    );
     assert!(
         status.exceptions[0].message.contains("is lost"),
         "{:?}",
@@ -305,7 +313,9 @@ fn a_commit_that_waits_is_tried_once_more_when_the_job_is_cancelled() {
     // Of so many attempts in a row each waits longer than the one before.
     job.world.commit_retries.store(12, Ordering::SeqCst);
     job.world.gate.store(2 * GATE, Ordering::SeqCst);
-    wait_for("commits wait", || job.world.commit_retries.load(Ordering::SeqCst) < 4);
+    wait_for("commits wait", || {
+        job.world.commit_retries.load(Ordering::SeqCst) < 4
+    });
     job.world.commit_retries.store(0, Ordering::SeqCst);
     running.handle.cancel();
     let status = running.finish();
@@ -345,9 +355,7 @@ fn what_a_cancelled_job_could_not_commit_stays_in_its_checkpoint_and_is_committe
         ..Job::checkpointed(8_000)
     };
     job.world.gate.store(u64::MAX, Ordering::SeqCst);
-    let status = next
-        .start(next.path(latest.split(' ').next().unwrap()))
-        .finish();
+    let status = next.start(next.path(latest.split(' ').next().unwrap())).finish();
     assert_eq!(status.state, JobState::Finished, "{status:#?}");
     assert_eq!(job.world.committed(), counts(8_000, 10));
 }

@@ -175,7 +175,9 @@ fn a_task_that_does_not_end_is_left_behind_when_the_job_is_cancelled_and_named()
     wait_for("the sources have read", || {
         job.world.polled.load(Ordering::SeqCst) > 0
     });
-    wait_for("a sink stands still", || job.world.standing.load(Ordering::SeqCst) > 0);
+    wait_for("a sink stands still", || {
+        job.world.standing.load(Ordering::SeqCst) > 0
+    });
     running.handle.cancel();
     let status = running.finish();
     job.world.sink_blocked.store(false, Ordering::SeqCst);
@@ -186,7 +188,10 @@ fn a_task_that_does_not_end_is_left_behind_when_the_job_is_cancelled_and_named()
         left.task.as_deref().is_some_and(|task| task.contains("sink")),
         "{left:?}"
     );
-    assert!(left.message.contains("50 ms of `cancellation-timeout`"), "{left:?}");
+    assert!(
+        left.message.contains("50 ms of `cancellation-timeout`"),
+        "{left:?}"
+    );
 }
 
 #[test]
@@ -198,6 +203,10 @@ fn a_job_does_not_restart_beside_a_task_that_does_not_end() {
     let running = job.start(RestoreFrom::Fresh);
     let status = running.finish();
     job.world.sink_blocked.store(false, Ordering::SeqCst);
-    assert_eq!((status.state, status.attempt), (JobState::Failed, 0), "{status:#?}");
+    assert_eq!(
+        (status.state, status.attempt),
+        (JobState::Failed, 0),
+        "{status:#?}"
+    );
     assert_eq!(status.exceptions[0].name, "CancellationTimeout");
 }

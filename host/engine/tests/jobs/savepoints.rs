@@ -211,7 +211,11 @@ fn state_of_another_version_fails_the_job_at_once_however_many_restarts_it_has()
         ..gated(4_000, 0)
     };
     let status = next.start(next.path("sp")).finish();
-    assert_eq!((status.state, status.attempt), (JobState::Failed, 0), "{status:#?}");
+    assert_eq!(
+        (status.state, status.attempt),
+        (JobState::Failed, 0),
+        "{status:#?}"
+    );
     let message = &status.exceptions[0].message;
     assert!(
         message.contains("schema version 1") && message.contains("schema version 2"),
@@ -344,7 +348,11 @@ fn a_host_that_died_after_a_stop_was_complete_commits_it_and_reads_nothing_more(
     job.world.commit_retries.store(0, Ordering::SeqCst);
     job.world.gate.store(u64::MAX, Ordering::SeqCst);
     let status = job.start(RestoreFrom::Latest).finish();
-    assert_eq!((status.state, status.attempt), (JobState::Finished, 0), "{status:#?}");
+    assert_eq!(
+        (status.state, status.attempt),
+        (JobState::Finished, 0),
+        "{status:#?}"
+    );
     let restored = status.checkpoints.latest_restored.unwrap();
     assert!(
         restored.is_savepoint && restored.external_path.ends_with("sp"),
@@ -406,6 +414,10 @@ fn a_job_goes_on_when_the_savepoint_of_its_stop_fails() {
     running.completed(before.checkpoints.completed + 1);
     job.world.gate.store(u64::MAX, Ordering::SeqCst);
     let status = running.finish();
-    assert_eq!((status.state, status.attempt), (JobState::Finished, 0), "{status:#?}");
+    assert_eq!(
+        (status.state, status.attempt),
+        (JobState::Finished, 0),
+        "{status:#?}"
+    );
     assert_eq!(job.world.committed(), counts(8_000, 10));
 }

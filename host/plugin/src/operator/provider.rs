@@ -50,7 +50,8 @@ impl PluginFunctions {
         if let Some(known) = blueprints.get(&place).and_then(std::sync::Weak::upgrade) {
             return Ok(known);
         }
-        let limits = Limits::parse(&settings.limits).map_err(|error| TaskError::user(error.to_string()).for_good())?;
+        let limits =
+            Limits::parse(&settings.limits).map_err(|error| TaskError::user(error.to_string()).for_good())?;
         let loaded = self.registry.load(info.digest).map_err(lookup)?;
         let engine = self.registry.engine().clone();
         let blueprint = Arc::new(Blueprint::new(engine, loaded, description, config, limits)?);

@@ -162,7 +162,10 @@ impl Master {
             return;
         }
         self.shared.keep_checkpoints();
-        let latest = self.coordinator.as_ref().and_then(|c| c.retained().last().copied());
+        let latest = self
+            .coordinator
+            .as_ref()
+            .and_then(|c| c.retained().last().copied());
         let latest = latest.map_or_else(String::new, |id| format!(" {}", self.files.location(id).url()));
         let message = format!(
             "the job was cancelled before all results of its latest checkpoint{latest} could be committed: it is kept; \
