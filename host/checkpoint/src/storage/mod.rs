@@ -86,6 +86,7 @@ pub trait CheckpointStorage: Send + Sync {
     fn url(&self) -> String;
 }
 
+mod local;
 mod memory;
 mod object;
 mod runtime;

@@ -16,6 +16,7 @@ use object_store::prefix::PrefixStore;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use url::Url;
 
+use super::local::LocalFile;
 use super::runtime::Task;
 use super::upload::Upload;
 use super::{CheckpointStorage, Content, StorageError, Written};
@@ -30,8 +31,13 @@ pub fn open(url: &str) -> Result<Arc<dyn CheckpointStorage>, StorageError> {
 pub struct ObjectStorage {
     store: Arc<dyn ObjectStore>,
     url: String,
-    /// Of local files.
-    root: Option<PathBuf>,
+    local: Option<Local>,
+}
+
+/// What local files are written by.
+struct Local {
+    root: PathBuf,
+    store: Arc<LocalFileSystem>,
 }
 
 impl ObjectStorage {
@@ -48,7 +54,7 @@ impl ObjectStorage {
             Ok(parsed) if parsed.scheme() == "memory" => Ok(Self {
                 store: Arc::new(InMemory::new()),
                 url: "memory:".to_owned(),
-                root: None,
+                local: None,
             }),
             Ok(parsed) if url.contains("://") => Self::remote(&parsed),
             // A path may look like a scheme (`C:\x`); without `//` it is one.
@@ -74,10 +80,14 @@ impl ObjectStorage {
         let directory = directory.canonicalize().map_err(failed)?;
         let store = LocalFileSystem::new_with_prefix(&directory).map_err(|e| failed(to_io(e)))?;
         let url = Url::from_file_path(&directory).map_or_else(|()| shown.clone(), String::from);
+        let store = Arc::new(store.with_fsync(true).with_automatic_cleanup(true));
         Ok(Self {
-            store: Arc::new(store.with_fsync(true).with_automatic_cleanup(true)),
+            store: Arc::clone(&store) as Arc<dyn ObjectStore>,
             url,
-            root: Some(directory),
+            local: Some(Local {
+                root: directory,
+                store,
+            }),
         })
     }
 
@@ -93,7 +103,7 @@ impl ObjectStorage {
         Ok(Self {
             store: Arc::new(PrefixStore::new(store, prefix)),
             url: url.to_string(),
-            root: None,
+            local: None,
         })
     }
 
@@ -146,9 +156,23 @@ impl ObjectStorage {
     }
 }
 
+impl Local {
+    fn write(&self, path: &Path, content: &mut Content<'_>) -> io::Result<Written> {
+        let path = self.store.path_to_filesystem(path).map_err(to_io)?;
+        let mut file = LocalFile::create(&self.root, path)?;
+        content(&mut file)?;
+        file.finish()
+    }
+}
+
 impl CheckpointStorage for ObjectStorage {
     fn write(&self, name: &str, content: &mut Content<'_>) -> Result<Written, StorageError> {
-        let mut upload = Upload::new(Arc::clone(&self.store), self.file(name)?);
+        let file = self.file(name)?;
+        if let Some(local) = &self.local {
+            let written = local.write(&file, content);
+            return written.map_err(|error| self.failed(name, error));
+        }
+        let mut upload = Upload::new(Arc::clone(&self.store), file);
         if let Err(error) = content(&mut upload) {
             upload.abort();
             return Err(self.failed(name, error));
@@ -205,7 +229,7 @@ impl CheckpointStorage for ObjectStorage {
     }
 
     fn prune(&self, directory: &str) -> Result<(), StorageError> {
-        let Some(root) = &self.root else {
+        let Some(Local { root, .. }) = &self.local else {
             return Ok(());
         };
         // The path's own rules keep it below the root.
