@@ -132,7 +132,7 @@ fn create_directories(root: &Path, directory: &Path) -> io::Result<()> {
         return Ok(());
     }
     fs::create_dir_all(directory)?;
-    let made = directory
+    let mut made = directory
         .ancestors()
         .skip(1)
         .take_while(|above| above.starts_with(root));
