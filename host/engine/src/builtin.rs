@@ -7,3 +7,4 @@ mod rolling;
 pub use field::{FieldError, KeyReader};
 pub use key_by::KeyByOperator;
 pub use rolling::RollingOperator;
+pub(crate) use rolling::reduce_records;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`operator`], [`source`], [`sink`], [`clock`] | the seams that connectors and plugins implement |
 //! | [`builtin`] | operators that the host runs itself: key-by, rolling aggregations |
+//! | [`window`] | windows: assigners, triggers, evictors, merging, the operator |
 //! | [`output`] | where an operator's results go |
 //! | [`error`] | why a task failed: whose fault, where, what to do |
 //! | [`registry`] | how a graph's names become operators |
@@ -33,3 +34,4 @@ pub mod restart;
 pub mod sink;
 pub mod source;
 mod task;
+pub mod window;

@@ -11,6 +11,8 @@ pub struct OperatorMetrics {
     pub records_in: AtomicU64,
     /// Records out, all ports.
     pub records_out: AtomicU64,
+    /// Late elements that a window dropped: Flink's `numLateRecordsDropped`.
+    pub late_records_dropped: AtomicU64,
     /// The user's own metrics by name.
     pub user: Mutex<BTreeMap<String, UserMetric>>,
 }

@@ -55,44 +55,43 @@ impl RollingOperator {
             reduce: None,
         }
     }
+}
 
-    /// The new accumulator to store and the record to emit.
-    fn fold(&self, stored: Option<&[u8]>, row: RowRef<'_>) -> Result<(Vec<u8>, Vec<u8>), String> {
-        let field = match &self.aggregation {
-            RollingAggregation::Count => {
-                let mut emitted = Vec::new();
-                let after = count(stored, row, &mut emitted).map_err(|e| e.to_string())?;
-                return Ok((after.to_le_bytes().to_vec(), emitted));
-            }
-            RollingAggregation::Sum(field)
-            | RollingAggregation::Min(field)
-            | RollingAggregation::Max(field)
-            | RollingAggregation::MinBy(field, _)
-            | RollingAggregation::MaxBy(field, _) => field,
-        };
-        let record: Value = serde_json::from_slice(row.value()).map_err(|e| format!("it is no JSON: {e}"))?;
-        let new = number(&record, field)?;
-        let Some(stored) = stored else {
-            return Ok((row.value().to_vec(), row.value().to_vec()));
-        };
-        let mut kept: Value =
-            serde_json::from_slice(stored).map_err(|e| format!("its accumulator is no JSON: {e}"))?;
-        let old = number(&kept, field)?;
-        let less = compare(&new, &old).is_lt();
-        let equal = compare(&new, &old).is_eq();
-        match &self.aggregation {
-            RollingAggregation::Sum(_) => kept[field] = Value::Number(sum(&old, &new)?),
-            RollingAggregation::Min(_) if less => kept[field] = Value::Number(new),
-            RollingAggregation::Max(_) if !less && !equal => kept[field] = Value::Number(new),
-            RollingAggregation::MinBy(_, tie) if less || (equal && *tie == Tie::Last) => kept = record,
-            RollingAggregation::MaxBy(_, tie) if (!less && !equal) || (equal && *tie == Tie::Last) => {
-                kept = record
-            }
-            _ => {}
+/// The record that a rolling aggregation by a field makes of the one kept so far, if any, and a new one.
+pub(crate) fn reduce_records(
+    aggregation: &RollingAggregation,
+    stored: Option<&[u8]>,
+    record: &[u8],
+) -> Result<Vec<u8>, String> {
+    let (RollingAggregation::Sum(field)
+    | RollingAggregation::Min(field)
+    | RollingAggregation::Max(field)
+    | RollingAggregation::MinBy(field, _)
+    | RollingAggregation::MaxBy(field, _)) = aggregation
+    else {
+        return Err("a count is no reduction of records".to_owned());
+    };
+    let parsed: Value = serde_json::from_slice(record).map_err(|e| format!("it is no JSON: {e}"))?;
+    let new = number(&parsed, field)?;
+    let Some(stored) = stored else {
+        return Ok(record.to_vec());
+    };
+    let mut kept: Value =
+        serde_json::from_slice(stored).map_err(|e| format!("its accumulator is no JSON: {e}"))?;
+    let old = number(&kept, field)?;
+    let less = compare(&new, &old).is_lt();
+    let equal = compare(&new, &old).is_eq();
+    match aggregation {
+        RollingAggregation::Sum(_) => kept[field] = Value::Number(sum(&old, &new)?),
+        RollingAggregation::Min(_) if less => kept[field] = Value::Number(new),
+        RollingAggregation::Max(_) if !less && !equal => kept[field] = Value::Number(new),
+        RollingAggregation::MinBy(_, tie) if less || (equal && *tie == Tie::Last) => kept = parsed,
+        RollingAggregation::MaxBy(_, tie) if (!less && !equal) || (equal && *tie == Tie::Last) => {
+            kept = parsed
         }
-        let bytes = kept.to_string().into_bytes();
-        Ok((bytes.clone(), bytes))
+        _ => {}
     }
+    Ok(kept.to_string().into_bytes())
 }
 
 /// The new count of the row's key; writes the record that says so.
@@ -178,14 +177,14 @@ impl Operator for RollingOperator {
                 results.push(RowHeader::element(row.timestamp()), &[], &self.emitted, &[]);
                 continue;
             }
-            let (kept, emitted) = self.fold(before, row).map_err(|message| {
+            let kept = reduce_records(&self.aggregation, before, row.value()).map_err(|message| {
                 let record: String = String::from_utf8_lossy(row.value()).chars().take(200).collect();
                 TaskError::user(format!(
                     "rolling aggregation: the record cannot be used: {message}; record {record:?}"
                 ))
             })?;
             write(&kept)?;
-            results.push(RowHeader::element(row.timestamp()), &[], &emitted, &[]);
+            results.push(RowHeader::element(row.timestamp()), &[], &kept, &[]);
         }
         out.emit(0, results.finish());
         Ok(batch.rows())
@@ -197,22 +196,12 @@ mod tests {
     use super::*;
 
     fn run(aggregation: RollingAggregation, records: &[&str]) -> Vec<String> {
-        let operator = RollingOperator::new(aggregation);
         let mut stored: Option<Vec<u8>> = None;
         let mut emitted = Vec::new();
         for record in records {
-            let mut builder = BatchBuilder::default();
-            let header = RowHeader {
-                flags: wasmill_model::row::FLAG_KEYED,
-                ..RowHeader::element(None)
-            };
-            builder.push(header, b"bk", record.as_bytes(), b"");
-            let batch = builder.finish();
-            let (kept, out) = operator
-                .fold(stored.as_deref(), batch.iter().next().unwrap())
-                .unwrap();
+            let kept = reduce_records(&aggregation, stored.as_deref(), record.as_bytes()).unwrap();
+            emitted.push(String::from_utf8(kept.clone()).unwrap());
             stored = Some(kept);
-            emitted.push(String::from_utf8(out).unwrap());
         }
         emitted
     }
@@ -249,9 +238,17 @@ mod tests {
 
     #[test]
     fn count_counts() {
-        assert_eq!(
-            run(RollingAggregation::Count, &["x", "y"]),
-            [r#"{"key":"k","count":1}"#, r#"{"key":"k","count":2}"#]
-        );
+        let mut builder = BatchBuilder::default();
+        let header = RowHeader {
+            flags: wasmill_model::row::FLAG_KEYED,
+            ..RowHeader::element(None)
+        };
+        builder.push(header, b"bk", b"x", b"");
+        let batch = builder.finish();
+        let (row, mut emitted) = (batch.iter().next().unwrap(), Vec::new());
+        assert_eq!(count(None, row, &mut emitted).unwrap(), 1);
+        assert_eq!(emitted, br#"{"key":"k","count":1}"#);
+        assert_eq!(count(Some(&1u64.to_le_bytes()), row, &mut emitted).unwrap(), 2);
+        assert_eq!(emitted, br#"{"key":"k","count":2}"#);
     }
 }

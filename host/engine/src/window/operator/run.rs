@@ -1,0 +1,382 @@
+//! Does what was planned: state is read, the window function is called, state is written, results go out.
+
+use std::ops::Range;
+
+use wasmill_state::backend::{KeyedStateBackend, Locator, Page, StateId, StateKey, Values, Write};
+
+use super::WindowOperator;
+use super::plan::{Action, Plan};
+use crate::error::TaskError;
+use crate::operator::OperatorContext;
+use crate::output::Output;
+use crate::window::element::Element;
+use crate::window::emitter::{Emitter, StepId};
+use crate::window::evictor::{EvictionTime, Evictor, EvictorContext};
+use crate::window::function::{
+    Accumulators, ElementsCall, ElementsFunction, ElementsStep, IncrementalCall, IncrementalFunction, Step,
+    WindowFunction,
+};
+use crate::window::panes::{PaneId, Panes};
+
+/// Elements of windows that fire are given to the function when they have so many bytes, one window's at least.
+const FIRED_BYTES_MAX: usize = 1 << 20;
+
+/// A page of a window's elements.
+const PAGE_BYTES: usize = 64 * 1024;
+
+impl WindowOperator {
+    pub(super) fn run(
+        &mut self,
+        mut plan: Plan<'_>,
+        context: &mut OperatorContext,
+        out: &mut Output,
+    ) -> Result<(), TaskError> {
+        plan.store(&mut *context.state, &self.states)?;
+        let contents = self
+            .states
+            .contents
+            .ok_or_else(|| TaskError::host("window: not opened"))?;
+        let keeps_elements = self.keeps_elements();
+        let emitted = std::mem::take(&mut plan.emitted);
+        let causes = std::mem::take(&mut plan.causes);
+        let mut out = Emitter::new(emitted, causes, out);
+        match &mut self.settings.function {
+            WindowFunction::Incremental(function) if !keeps_elements => {
+                fold(plan, contents, &mut **function, context, &mut out)?;
+            }
+            function => {
+                let evictor = self.settings.evictor.as_deref_mut();
+                collect(plan, contents, evictor, function, context, &mut out)?;
+            }
+        }
+        out.finish();
+        Ok(())
+    }
+}
+
+/// With one accumulator a pane.
+fn fold<'a>(
+    plan: Plan<'a>,
+    contents: StateId,
+    function: &mut dyn IncrementalFunction,
+    context: &mut OperatorContext,
+    out: &mut Emitter<'a, '_>,
+) -> Result<(), TaskError> {
+    if plan.actions.is_empty() {
+        return Ok(());
+    }
+    let Plan { panes, actions, .. } = plan;
+    let keys: Vec<StateKey<'_>> = (0..panes.len() as u32)
+        .map(|id| panes.state_key(PaneId(id)))
+        .collect();
+    let mut values = Values::default();
+    context.state.get_many(contents, &keys, &mut values)?;
+    let mut accumulators = Accumulators::of(values.bytes, &values.lengths);
+    let mut sources = Vec::new();
+    let mut steps = Vec::with_capacity(actions.len());
+    for (index, action) in actions.into_iter().enumerate() {
+        let step = StepId(index as u32);
+        steps.push(match action {
+            Action::Add(pane, element) => Step::Add { pane, element },
+            Action::Merge(target, parts) => {
+                let start = sources.len();
+                sources.extend(parts);
+                Step::Merge {
+                    target,
+                    sources: start..sources.len(),
+                }
+            }
+            Action::Fire(pane, window) => Step::Fire {
+                pane,
+                window,
+                step,
+                even_empty: false,
+            },
+            Action::Purge(pane) => Step::Purge { pane },
+            Action::Clear(pane) => Step::Clear {
+                pane,
+                window: panes.window(pane),
+                step,
+            },
+        });
+    }
+    function.run(IncrementalCall {
+        steps: &steps,
+        sources: &sources,
+        panes: &panes,
+        accumulators: &mut accumulators,
+        context,
+        out,
+    })?;
+    let writes: Vec<_> = accumulators
+        .changed()
+        .map(|(pane, value)| Write {
+            key: keys[pane.index()],
+            locator: values
+                .locators
+                .get(pane.index())
+                .copied()
+                .unwrap_or(Locator::UNKNOWN),
+            value,
+        })
+        .collect();
+    context.state.write_batch(contents, &writes)?;
+    Ok(())
+}
+
+/// With all elements of a pane in a list.
+fn collect<'a>(
+    plan: Plan<'a>,
+    contents: StateId,
+    mut evictor: Option<&mut (dyn Evictor + 'static)>,
+    function: &mut WindowFunction,
+    context: &mut OperatorContext,
+    out: &mut Emitter<'a, '_>,
+) -> Result<(), TaskError> {
+    let Plan { panes, actions, .. } = plan;
+    let (mut fired, mut element_bytes) = (Fired::default(), Vec::new());
+    for (index, action) in actions.into_iter().enumerate() {
+        let step = StepId(index as u32);
+        let state = &mut *context.state;
+        match action {
+            Action::Add(pane, element) => {
+                element_bytes.clear();
+                element.encode(&mut element_bytes);
+                state.append(contents, panes.state_key(pane), &element_bytes)?;
+            }
+            Action::Merge(target, sources) => merge_lists(state, contents, &panes, target, &sources)?,
+            Action::Fire(pane, window) => {
+                let moment = EvictorContext {
+                    window,
+                    watermark: context.watermark,
+                    processing_time: context.processing_time,
+                };
+                let evictor = evictor.as_deref_mut().map(|evictor| (evictor, moment));
+                fired.fire(state, contents, panes.state_key(pane), evictor, |elements| {
+                    ElementsStep::Fire {
+                        pane,
+                        window,
+                        step,
+                        elements,
+                    }
+                })?;
+            }
+            Action::Purge(pane) => state.clear(contents, panes.state_key(pane))?,
+            Action::Clear(pane) => fired.steps.push(ElementsStep::Clear {
+                pane,
+                window: panes.window(pane),
+                step,
+            }),
+        }
+        if fired.bytes.len() >= FIRED_BYTES_MAX {
+            fired.hand_over(&panes, function, context, out)?;
+        }
+    }
+    fired.hand_over(&panes, function, context, out)
+}
+
+/// Appends lists to one another, and all of them to the target's.
+fn merge_lists(
+    state: &mut dyn KeyedStateBackend,
+    contents: StateId,
+    panes: &Panes,
+    target: PaneId,
+    sources: &[PaneId],
+) -> Result<(), TaskError> {
+    for source in sources {
+        let mut elements = Vec::new();
+        read_list(state, contents, panes.state_key(*source), |element| {
+            elements.push(element);
+        })?;
+        state.clear(contents, panes.state_key(*source))?;
+        for element in &elements {
+            state.append(contents, panes.state_key(target), element)?;
+        }
+    }
+    Ok(())
+}
+
+fn read_list(
+    state: &mut dyn KeyedStateBackend,
+    contents: StateId,
+    key: StateKey<'_>,
+    mut each: impl FnMut(Vec<u8>),
+) -> Result<(), TaskError> {
+    let (mut start, mut page) = (0, Page::default());
+    loop {
+        state.list_page(contents, key, start, PAGE_BYTES, &mut page)?;
+        start += page.entries.len() as u64;
+        page.entries.drain(..).for_each(|(_, element)| each(element));
+        if page.done {
+            return Ok(());
+        }
+    }
+}
+
+/// Firings that wait for the function.
+#[derive(Default)]
+struct Fired {
+    steps: Vec<ElementsStep>,
+    /// Elements of all firings, as they are stored.
+    bytes: Vec<u8>,
+    elements: Vec<Range<usize>>,
+}
+
+impl Fired {
+    /// Reads the elements of a window that fires; without any nothing happens.
+    fn fire(
+        &mut self,
+        state: &mut dyn KeyedStateBackend,
+        contents: StateId,
+        key: StateKey<'_>,
+        evictor: Option<(&mut (dyn Evictor + 'static), EvictorContext)>,
+        step: impl FnOnce(Range<usize>) -> ElementsStep,
+    ) -> Result<(), TaskError> {
+        let first = self.elements.len();
+        read_list(state, contents, key, |element| {
+            self.bytes.extend_from_slice(&element);
+            self.elements
+                .push(self.bytes.len() - element.len()..self.bytes.len());
+        })?;
+        if self.elements.len() == first {
+            return Ok(());
+        }
+        if let Some((evictor, moment)) = evictor {
+            self.evict(state, contents, key, first, evictor, &moment)?;
+        }
+        self.steps.push(step(first..self.elements.len()));
+        Ok(())
+    }
+
+    /// Lets the evictor run before and after the function, which does not change elements, and stores what is left.
+    fn evict(
+        &mut self,
+        state: &mut dyn KeyedStateBackend,
+        contents: StateId,
+        key: StateKey<'_>,
+        first: usize,
+        evictor: &mut dyn Evictor,
+        moment: &EvictorContext,
+    ) -> Result<(), TaskError> {
+        let all = self.elements.split_off(first);
+        let before = keep(evictor, EvictionTime::Before, &self.bytes, all.clone(), moment)?;
+        let after = keep(evictor, EvictionTime::After, &self.bytes, before.clone(), moment)?;
+        if after.len() < all.len() {
+            state.clear(contents, key)?;
+            for element in after {
+                state.append(contents, key, &self.bytes[element])?;
+            }
+        }
+        self.elements.extend(before);
+        Ok(())
+    }
+
+    fn hand_over<'a>(
+        &mut self,
+        panes: &Panes,
+        function: &mut WindowFunction,
+        context: &mut OperatorContext,
+        out: &mut Emitter<'a, '_>,
+    ) -> Result<(), TaskError> {
+        if self.steps.is_empty() {
+            return Ok(());
+        }
+        let elements = decode(&self.bytes, &self.elements)?;
+        match function {
+            WindowFunction::Elements(function) => {
+                hand_elements(&self.steps, &elements, panes, &mut **function, context, out)?;
+            }
+            WindowFunction::Incremental(function) => {
+                fold_elements(&self.steps, &elements, panes, &mut **function, context, out)?;
+            }
+        }
+        drop(elements);
+        self.steps.clear();
+        self.elements.clear();
+        self.bytes.clear();
+        Ok(())
+    }
+}
+
+fn hand_elements<'a>(
+    steps: &[ElementsStep],
+    elements: &[Element<'_>],
+    panes: &Panes,
+    function: &mut dyn ElementsFunction,
+    context: &mut OperatorContext,
+    out: &mut Emitter<'a, '_>,
+) -> Result<(), TaskError> {
+    function.run(ElementsCall {
+        steps,
+        elements,
+        panes,
+        context,
+        out,
+    })
+}
+
+/// An incremental function behind an evictor: it runs over what was left, from nothing.
+fn fold_elements<'a>(
+    fired: &[ElementsStep],
+    elements: &[Element<'_>],
+    panes: &Panes,
+    function: &mut dyn IncrementalFunction,
+    context: &mut OperatorContext,
+    out: &mut Emitter<'a, '_>,
+) -> Result<(), TaskError> {
+    let mut steps = Vec::new();
+    for step in fired {
+        match *step {
+            ElementsStep::Fire {
+                pane,
+                window,
+                step,
+                elements: ref range,
+            } => {
+                let added = elements[range.clone()].iter();
+                steps.extend(added.map(|element| Step::Add {
+                    pane,
+                    element: *element,
+                }));
+                steps.push(Step::Fire {
+                    pane,
+                    window,
+                    step,
+                    even_empty: true,
+                });
+                steps.push(Step::Purge { pane });
+            }
+            ElementsStep::Clear { pane, window, step } => steps.push(Step::Clear { pane, window, step }),
+        }
+    }
+    function.run(IncrementalCall {
+        steps: &steps,
+        sources: &[],
+        panes,
+        accumulators: &mut Accumulators::empty(panes.len()),
+        context,
+        out,
+    })
+}
+
+fn decode<'b>(bytes: &'b [u8], ranges: &[Range<usize>]) -> Result<Vec<Element<'b>>, TaskError> {
+    let element = |range: &Range<usize>| Element::decode(&bytes[range.clone()]);
+    let elements: Option<_> = ranges.iter().map(element).collect();
+    elements.ok_or_else(|| TaskError::host("a stored element of a window is damaged"))
+}
+
+/// Those of the elements that the evictor leaves.
+fn keep(
+    evictor: &mut dyn Evictor,
+    when: EvictionTime,
+    bytes: &[u8],
+    mut stored: Vec<Range<usize>>,
+    moment: &EvictorContext,
+) -> Result<Vec<Range<usize>>, TaskError> {
+    let elements = decode(bytes, &stored)?;
+    let mut keep = vec![true; elements.len()];
+    evictor.evict(when, &elements, &mut keep, moment)?;
+    let mut keep = keep.into_iter();
+    stored.retain(|_| keep.next().unwrap_or(true));
+    Ok(stored)
+}
