@@ -6,7 +6,7 @@ use super::file::check_files;
 use super::{Recovered, RestoreError, Restored, Skipped, StopNote};
 use crate::fence::Epochs;
 use crate::layout::{checkpoint_directory, completed_name, manifest_name, stops_directory};
-use crate::manifest::{MANIFEST_BYTES_MAX, Manifest};
+use crate::manifest::{MANIFEST_BYTES_MAX, MANIFEST_VERSION, Manifest, ManifestError};
 use crate::retention::checkpoints;
 use crate::storage::{CheckpointStorage, StorageError};
 
@@ -86,18 +86,25 @@ pub fn load(storage: &dyn CheckpointStorage, directory: &str) -> Result<Restored
     })
 }
 
-/// The inner error says what is damaged; the outer one that storage did not answer.
-fn read(storage: &dyn CheckpointStorage, directory: &str) -> Result<Result<Restored, String>, StorageError> {
+/// The inner error says what is damaged; the outer one that storage did not answer, or that a newer host wrote it.
+fn read(storage: &dyn CheckpointStorage, directory: &str) -> Result<Result<Restored, String>, RestoreError> {
     let content = match storage.read(&manifest_name(directory), 0, MANIFEST_BYTES_MAX + 1) {
         Ok(content) => content,
         Err(StorageError::NotFound { .. }) => {
             let reason = "it has no manifest `_metadata`: it was not completed, or this is not its directory";
             return Ok(Err(reason.to_owned()));
         }
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     };
     let manifest = match Manifest::decode(&content) {
         Ok(manifest) => manifest,
+        Err(ManifestError::Version(version)) if version > MANIFEST_VERSION => {
+            return Err(RestoreError::Newer {
+                directory: directory.to_owned(),
+                storage: storage.url(),
+                version,
+            });
+        }
         Err(error) => return Ok(Err(format!("manifest: {error}"))),
     };
     let damage = check_files(storage, directory, &manifest)?;

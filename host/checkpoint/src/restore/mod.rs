@@ -16,7 +16,7 @@ pub use file::open_data;
 pub use find::{latest, load};
 pub use redistribute::{KeyedPart, OperatorRestore, RestorePlan, SubtaskRestore, Target, redistribute};
 
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, ManifestError};
 use crate::storage::StorageError;
 
 /// A checkpoint that was read and found whole: its manifest and the checksums of all files it names.
@@ -88,6 +88,17 @@ pub enum RestoreError {
         storage: String,
         /// What is wrong.
         reason: String,
+    },
+    /// A newer host wrote it. It is good, so nothing older is taken instead and nothing is deleted: what came after an
+    /// older one is committed already.
+    #[error("{directory} in {storage}: {}", ManifestError::Version(*.version))]
+    Newer {
+        /// Its directory.
+        directory: String,
+        /// The storage's URL.
+        storage: String,
+        /// Of its format.
+        version: u32,
     },
     /// State that no operator of the job claims (G4).
     #[error(

@@ -165,6 +165,26 @@ fn a_first_checkpoint_that_was_not_completed_is_no_reason_to_refuse_a_start() {
 }
 
 #[test]
+fn a_checkpoint_of_a_newer_host_is_neither_passed_over_nor_deleted() {
+    let (storage, _fence) = job_with(3);
+    let newer = |bytes: &mut Vec<u8>| {
+        let text = String::from_utf8(std::mem::take(bytes)).unwrap();
+        *bytes = text.replacen("version=1 ", "version=2 ", 1).into_bytes();
+    };
+    storage.damage(&manifest_file(3), newer).unwrap();
+    let error = latest(&*storage, JOB).unwrap_err();
+    assert!(matches!(error, RestoreError::Newer { version: 2, .. }), "{error}");
+    assert!(
+        error.to_string().contains("restore it with a newer host"),
+        "{error}"
+    );
+    assert_eq!(
+        storage.read(&data_file(3, 0), 0, 100).unwrap(),
+        b"state of 0 at 3"
+    );
+}
+
+#[test]
 fn a_damaged_checkpoint_is_passed_over_for_the_older_one_and_reported() {
     type Harm = fn(&MemoryStorage, &str);
     let harms: [(&str, Harm); 4] = [

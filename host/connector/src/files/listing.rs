@@ -111,13 +111,14 @@ impl Listing {
                 continue;
             }
             let name = format!("{prefix}{name}");
-            // NOTE: follows links, and bears a file that vanished since it was listed.
+            // NOTE: follows links, and bears a file that vanished since it was listed. Pipes and devices are left out:
+            // to open one may wait for ever.
             let Ok(metadata) = std::fs::metadata(entry.path()) else {
                 continue;
             };
             if metadata.is_dir() {
                 self.walk(&entry.path(), &format!("{name}/"), depth + 1, files)?;
-            } else if self.pattern.as_ref().is_none_or(|p| p.is_match(&name)) {
+            } else if metadata.is_file() && self.pattern.as_ref().is_none_or(|p| p.is_match(&name)) {
                 files.push((name, metadata.len()));
             }
         }
@@ -151,5 +152,18 @@ mod tests {
         assert_eq!(names("*.txt"), ["a.txt"]);
         assert_eq!(names("**/*.txt"), ["a.txt", "sub/c.txt"]);
         assert_eq!(names("a.txt"), ["a.txt"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_left_out() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("a"), "x").unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(directory.path().join("b")).unwrap();
+        let listed = Listing::new(&directory.path().display().to_string())
+            .unwrap()
+            .list()
+            .unwrap();
+        assert_eq!(listed, [("a".to_owned(), 1)]);
     }
 }
