@@ -104,8 +104,11 @@ impl Sink for FileSink {
         let directory = PathBuf::from(&self.settings.path);
         create_directory(&directory)?;
         for committable in &context.committables {
-            if let Commit::Lost(why) = commit(&directory, committable)? {
-                return Err(lost(committable, &why));
+            match commit(&directory, committable)? {
+                Commit::Committed | Commit::Already => {}
+                // Nothing is removed before all are committed: the part may be what could not be looked at.
+                Commit::Retry(why) => return Err(TaskError::external(why)),
+                Commit::Lost(why) => return Err(lost(committable, &why)),
             }
         }
         let own = format!(".part-{}-", tag(context.job_id, &context.operator));
@@ -269,6 +272,12 @@ fn commit(directory: &Path, committable: &Committable) -> Result<Commit, TaskErr
         );
     }
     let (pending, committed) = (directory.join(&part.pending), directory.join(&part.committed));
+    let retry = |path: &Path, e: io::Error| {
+        Ok(Commit::Retry(format!(
+            "files: {} cannot be looked at: {e}",
+            path.display()
+        )))
+    };
     match fs::metadata(&pending) {
         Ok(metadata) if metadata.len() != part.length => Ok(Commit::Lost(format!(
             "files: {} has {} bytes but {} were pre-committed: it was changed or damaged since",
@@ -281,14 +290,17 @@ fn commit(directory: &Path, committable: &Committable) -> Result<Commit, TaskErr
             sync_directory(directory)?;
             Ok(Commit::Committed)
         }
-        Err(e) if e.kind() == io::ErrorKind::NotFound && committed.exists() => Ok(Commit::Already),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Commit::Lost(format!(
-            "files: neither {} nor {} exists: the results of checkpoint {} that they held were removed by someone else",
-            pending.display(),
-            committed.display(),
-            committable.checkpoint
-        ))),
-        Err(e) => Ok(Commit::Retry(format!("files: {}: {e}", pending.display()))),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => retry(&pending, e),
+        Err(_) => match committed.try_exists() {
+            Ok(true) => Ok(Commit::Already),
+            Ok(false) => Ok(Commit::Lost(format!(
+                "files: neither {} nor {} exists: the results of checkpoint {} that they held were removed by someone else",
+                pending.display(),
+                committed.display(),
+                committable.checkpoint
+            ))),
+            Err(e) => retry(&committed, e),
+        },
     }
 }
 
@@ -432,6 +444,37 @@ mod tests {
             error.contains("checkpoint 3") && error.contains("removed"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn recovery_fails_and_keeps_a_part_that_cannot_be_looked_at_now() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = serde_json::json!({"path": directory.path().display().to_string()});
+        let sink = sink(&config, Format::Lines).unwrap();
+        let mut writer = sink.writer(&runtime(0, 1)).unwrap();
+        writer.write(&batch(&["x"])).unwrap();
+        let part = writer.prepare_commit(CheckpointId(1)).unwrap().remove(0);
+        let names: Part = serde_json::from_slice(&part.1).unwrap();
+        let pending = directory.path().join(&names.pending);
+        let aside = directory.path().join("aside");
+        // A link to itself: neither there nor missing, as on a disk that does not answer.
+        fs::rename(&pending, &aside).unwrap();
+        std::os::unix::fs::symlink(&pending, &pending).unwrap();
+        let error = sink
+            .recover(&recovery(vec![committable(part.clone(), 1)]))
+            .unwrap_err();
+        assert!(!error.for_good, "it is tried again: {error}");
+        assert!(pending.is_symlink(), "the part of a committable was removed");
+        fs::rename(&aside, &pending).unwrap();
+        sink.recover(&recovery(vec![committable(part.clone(), 1)]))
+            .unwrap();
+        assert_eq!(visible(directory.path()), ["x"]);
+        // What may have been committed is not called lost because it cannot be looked at.
+        let committed = directory.path().join(&names.committed);
+        fs::remove_file(&committed).unwrap();
+        std::os::unix::fs::symlink(&committed, &committed).unwrap();
+        let looked = writer.commit(&committable(part, 1)).unwrap();
+        assert!(matches!(looked, Commit::Retry(_)), "{looked:?}");
     }
 
     #[test]
