@@ -236,7 +236,13 @@ impl Task {
             }
             Command::Abort(checkpoint) => match &mut self.parts.head {
                 Head::Channels(inputs) => inputs.abort(checkpoint),
-                Head::Source(source) => source.on_abort(checkpoint),
+                Head::Source(source) => {
+                    source.on_abort(checkpoint);
+                    // A barrier that waits for credit must not stop the source after all: no second abort comes.
+                    self.work.retain(
+                        |work| !matches!(work, Work::Barrier { barrier } if barrier.checkpoint == checkpoint),
+                    );
+                }
             },
             Command::Finish { commit } => {
                 self.finish = Some(commit);

@@ -1,5 +1,7 @@
 //! One task, stepped by hand.
 
+mod source;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU32};
 
