@@ -4,6 +4,7 @@ mod field;
 mod key_by;
 mod rolling;
 
+pub(crate) use field::json_field;
 pub use field::{FieldError, KeyReader};
 pub use key_by::KeyByOperator;
 pub use rolling::RollingOperator;

@@ -19,6 +19,7 @@
 
 pub mod assigner;
 pub mod bounds;
+mod build;
 pub mod element;
 pub mod emitter;
 pub mod evictor;

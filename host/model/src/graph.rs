@@ -9,6 +9,7 @@ use crate::id::OperatorUid;
 use crate::key::MaxParallelism;
 
 mod validate;
+pub mod window;
 
 pub use validate::{GraphError, GraphWarning};
 
@@ -104,6 +105,11 @@ pub enum OperatorKind {
     Rolling {
         /// Which.
         aggregation: RollingAggregation,
+    },
+    /// Windows (W1–W8).
+    Window {
+        /// What they are made of.
+        spec: window::WindowSpec,
     },
     /// Merges streams of one type (G10); holds no state.
     Union,

@@ -127,7 +127,7 @@ fn missing_column(record: &[u8], column: usize) -> FieldError {
 }
 
 /// A field of a JSON object, `Null` where it is missing; all other fields are skipped unparsed.
-pub(super) fn json_field(record: &[u8], path: &[String]) -> Result<Value, FieldError> {
+pub(crate) fn json_field(record: &[u8], path: &[String]) -> Result<Value, FieldError> {
     let mut json = serde_json::Deserializer::from_slice(record);
     let found = PathSeed(path)
         .deserialize(&mut json)

@@ -89,7 +89,8 @@ impl Chains {
             OperatorKind::Source { .. }
             | OperatorKind::Sink { .. }
             | OperatorKind::Function { .. }
-            | OperatorKind::Rolling { .. } => {
+            | OperatorKind::Rolling { .. }
+            | OperatorKind::Window { .. } => {
                 let parallelism = parallelism(operator)?;
                 vec![self.add_running(operator, &inputs, parallelism, operator.chaining)?]
             }
@@ -210,13 +211,15 @@ impl Chains {
 
     /// The port of a side output; validation has made sure that it is declared.
     fn side_port(&self, exit: Exit, side: &str) -> u16 {
-        let OperatorKind::Function { description, .. } = &self.planned[exit.planned].operator.kind else {
-            return exit.port;
+        let index = match &self.planned[exit.planned].operator.kind {
+            OperatorKind::Function { description, .. } => description
+                .side_outputs
+                .iter()
+                .position(|output| output.name == side),
+            // Late elements: native window functions have no other side output.
+            OperatorKind::Window { .. } => Some(0),
+            _ => None,
         };
-        let index = description
-            .side_outputs
-            .iter()
-            .position(|output| output.name == side);
         index.map_or(exit.port, |index| 1 + index as u16)
     }
 

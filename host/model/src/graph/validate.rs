@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::window::{LATE, WindowFunctionSpec};
 use super::{KeySelector, LogicalGraph, LogicalOperator, OperatorKind, RollingAggregation};
 use crate::function::{Format, FunctionKind};
 use crate::id::OperatorUid;
@@ -32,8 +33,18 @@ impl LogicalGraph {
         self.sort()?;
         let inputs = self.check_keys_and_formats()?;
         for (operator, input) in self.operators.iter_mut().zip(inputs) {
-            if let OperatorKind::KeyBy { format, .. } = &mut operator.kind {
-                *format = input;
+            match &mut operator.kind {
+                OperatorKind::KeyBy { format, .. } => *format = input,
+                OperatorKind::Window { spec } => {
+                    if let WindowFunctionSpec::Collect { format } = &mut spec.function {
+                        *format = input;
+                    }
+                    // Windows of all elements are one subtask's.
+                    if spec.all {
+                        operator.parallelism = Some(1);
+                    }
+                }
+                _ => {}
             }
         }
         Ok(self.warnings())
@@ -149,6 +160,7 @@ impl LogicalGraph {
                     return Err(error(operator, message));
                 }
             }
+            check_window(operator)?;
             self.check_keyed(operator)?;
             let input = input.unwrap_or_default();
             check_key_fields(operator, input)?;
@@ -162,6 +174,7 @@ impl LogicalGraph {
         let needs_key = match &operator.kind {
             OperatorKind::Function { description, .. } => description.kind.needs_key(),
             OperatorKind::Rolling { .. } => true,
+            OperatorKind::Window { spec } => !spec.all,
             _ => false,
         };
         let keyed = operator.inputs.iter().all(|input| {
@@ -212,7 +225,10 @@ impl LogicalOperator {
     /// Whether a checkpoint holds something of it.
     pub fn has_state(&self) -> bool {
         match &self.kind {
-            OperatorKind::Source { .. } | OperatorKind::Sink { .. } | OperatorKind::Rolling { .. } => true,
+            OperatorKind::Source { .. }
+            | OperatorKind::Sink { .. }
+            | OperatorKind::Rolling { .. }
+            | OperatorKind::Window { .. } => true,
             OperatorKind::Function { description, .. } => {
                 description.kind.needs_key() || description.is_buffering()
             }
@@ -228,6 +244,8 @@ impl LogicalOperator {
                 .iter()
                 .find(|o| o.name == side)
                 .map(|o| o.format),
+            // Late elements are as they came, whatever that is.
+            OperatorKind::Window { spec } if spec.late_output && side == LATE => Some(Format::Raw),
             _ => None,
         }
     }
@@ -241,6 +259,7 @@ impl LogicalOperator {
                 aggregation: RollingAggregation::Count,
             } => None,
             OperatorKind::Rolling { .. } => Some(Format::Json),
+            OperatorKind::Window { spec } if spec.reads_json() => Some(Format::Json),
             _ => None,
         }
     }
@@ -253,10 +272,24 @@ impl LogicalOperator {
                 FunctionKind::Filter | FunctionKind::KeySelector => input,
                 _ => description.output,
             },
-            OperatorKind::Rolling { .. } => Format::Json,
+            OperatorKind::Rolling { .. } | OperatorKind::Window { .. } => Format::Json,
             _ => input,
         }
     }
+}
+
+fn check_window(operator: &LogicalOperator) -> Result<(), GraphError> {
+    let OperatorKind::Window { spec } = &operator.kind else {
+        return Ok(());
+    };
+    spec.check().map_err(|message| error(operator, message))?;
+    if spec.all && operator.parallelism.is_some_and(|parallelism| parallelism > 1) {
+        return Err(error(
+            operator,
+            "windows of all elements run in one subtask: remove `parallelism`, or put a `key-by` before them",
+        ));
+    }
+    Ok(())
 }
 
 /// Fields can be found in JSON by name and in CSV by number.

@@ -31,6 +31,7 @@ use crate::task::sink::SinkOperator;
 use crate::task::snapshot::SnapshotWriter;
 use crate::task::source::SourceHead;
 use crate::task::{Head, Task, TaskParts};
+use crate::window::operator::WindowOperator;
 
 /// A task as the master knows it.
 pub(super) struct Deployed {
@@ -333,6 +334,7 @@ impl Master {
             OperatorKind::Rolling { aggregation } => {
                 Some(Box::new(RollingOperator::new(aggregation.clone())))
             }
+            OperatorKind::Window { spec } => Some(Box::new(WindowOperator::of(spec))),
             OperatorKind::Source { .. } | OperatorKind::Partition { .. } | OperatorKind::Union => None,
         };
         made.ok_or_else(|| missing(chained))
