@@ -8,7 +8,10 @@ use crate::skip;
 
 /// The root of the clone.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    // Of this run: a build directory that clones share may hold the program of another clone.
+    let manifest =
+        std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&manifest)
         .join("..")
         .canonicalize()
         .unwrap_or_else(|_| PathBuf::from(".."))

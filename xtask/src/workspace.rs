@@ -27,7 +27,9 @@ pub(crate) struct Workspace {
 impl Workspace {
     /// Finds the directories; makes the cache.
     pub(crate) fn find() -> Result<Workspace> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        // Of this run: a build directory that clones share may hold the program of another clone.
+        let manifest = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let root = Path::new(&manifest)
             .parent()
             .context("xtask lies in the root of the clone")?
             .to_path_buf();

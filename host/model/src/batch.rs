@@ -258,7 +258,7 @@ pub struct BatchMark {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::row::FLAG_EXTENSION;
+    use crate::row::{FLAG_EXTENSION, FLAG_TIMESTAMP};
 
     fn three() -> Batch {
         let mut builder = BatchBuilder::default();
@@ -321,7 +321,7 @@ mod tests {
     fn a_row_under_a_key_keeps_all_but_its_old_key() {
         let mut builder = BatchBuilder::default();
         let header = RowHeader {
-            flags: FLAG_EXTENSION | FLAG_KEYED,
+            flags: FLAG_TIMESTAMP | FLAG_EXTENSION | FLAG_KEYED,
             port: 3,
             ..RowHeader::element(Some(5))
         };

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use wasmill_checkpoint::coordinator::{Acknowledged, Action, Coordinator, Destination, Event};
 use wasmill_checkpoint::fence::{Fence, FenceError};
+use wasmill_checkpoint::layout::manifest_name;
 use wasmill_checkpoint::manifest::{JobPart, Manifest, ManifestKind};
 use wasmill_checkpoint::restore::{StopNote, Target};
 use wasmill_checkpoint::retention;
@@ -271,7 +272,14 @@ fn write(fence: &Fence, location: &Location, part: &JobPart, done: Acknowledged)
                 storage: location.storage.url(),
                 directory: location.directory.clone(),
             };
-            fence.note_stop(&note)
+            let noted = fence.note_stop(&note);
+            // Its files are deleted next: the manifest goes first, or it would name what is gone.
+            if noted.is_err()
+                && let Err(error) = location.storage.delete(&manifest_name(&location.directory))
+            {
+                tracing::warn!(%checkpoint, %error, "the manifest of a failed savepoint could not be deleted");
+            }
+            noted
         }
         (_, Destination::Job) => {
             // The checkpoint is complete: a note that fails is written again with the next one. Taking
@@ -282,5 +290,52 @@ fn write(fence: &Fence, location: &Location, part: &JobPart, done: Acknowledged)
             Ok(())
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use wasmill_checkpoint::storage::{CheckpointStorage, MemoryStorage, StorageError};
+    use wasmill_model::id::JobId;
+    use wasmill_model::key::MaxParallelism;
+
+    use super::*;
+
+    const JOB: JobId = JobId(7);
+
+    #[test]
+    fn a_stop_that_could_not_be_noted_leaves_no_manifest() {
+        let storage: Arc<dyn CheckpointStorage> = Arc::new(MemoryStorage::new());
+        let fence = Fence::acquire(storage.clone(), JOB).unwrap();
+        let note = format!("{JOB}/stops/{}", CheckpointId(4));
+        storage.create(&note, b"somebody else's").unwrap();
+        let location = Location {
+            storage: storage.clone(),
+            directory: "savepoint".to_owned(),
+        };
+        let part = JobPart {
+            job_id: JOB,
+            job_name: "job".to_owned(),
+            epoch: fence.epoch(),
+            max_parallelism: MaxParallelism(128),
+            parallelism: BTreeMap::new(),
+            plugins: BTreeMap::new(),
+        };
+        let done = Acknowledged {
+            checkpoint: CheckpointId(4),
+            kind: ManifestKind::StopWithSavepoint,
+            destination: Destination::Job,
+            triggered_at: 0,
+            subtasks: BTreeMap::new(),
+            size: 0,
+        };
+        write(&fence, &location, &part, done).unwrap_err();
+        let manifest = storage.read(&manifest_name("savepoint"), 0, 1);
+        assert!(
+            matches!(manifest, Err(StorageError::NotFound { .. })),
+            "the savepoint failed and its files are deleted, but it looks complete: {manifest:?}"
+        );
     }
 }
