@@ -82,6 +82,9 @@ impl External {
     }
 
     fn commit(&mut self, committable: &Committable) -> Result<Commit, TaskError> {
+        if self.fails() {
+            return Ok(Commit::Retry("failure on purpose".to_owned()));
+        }
         let number = committable.bytes.as_slice().try_into().map(u64::from_le_bytes);
         let number = number.map_err(|_| TaskError::host("no transaction number"))?;
         if let Some(transaction) = self.pending.remove(&number) {
@@ -123,8 +126,10 @@ impl Sink for SimSink {
         }
         for committable in &recovery.committables {
             pause();
-            if let Commit::Lost(why) = self.external.lock().unwrap().commit(committable)? {
-                return Err(lost(committable, &why));
+            match self.external.lock().unwrap().commit(committable)? {
+                Commit::Committed | Commit::Already => {}
+                Commit::Retry(why) => return Err(injected(&why)),
+                Commit::Lost(why) => return Err(lost(committable, &why)),
             }
         }
         pause();
@@ -160,10 +165,6 @@ impl SinkWriter for Writer {
     }
 
     fn commit(&mut self, committable: &Committable) -> Result<Commit, TaskError> {
-        let mut external = self.external.lock().unwrap();
-        if external.fails() {
-            return Ok(Commit::Retry("failure on purpose".to_owned()));
-        }
-        external.commit(committable)
+        self.external.lock().unwrap().commit(committable)
     }
 }
