@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wasmill_model::graph::Tie;
 
+pub mod window;
+
 use super::units::{DurationText, SizeText};
 
 /// A Wasmill job: operators that are connected by their inputs, from sources to sinks.
@@ -142,8 +144,8 @@ pub enum RecordFormat {
     Csv,
 }
 
-/// One operator. Exactly one of `source`, `sink`, `function`, `key-by`, `partition`, `rolling` and `union` says what
-/// it does.
+/// One operator. Exactly one of `source`, `sink`, `function`, `key-by`, `partition`, `rolling`, `window` and `union` says
+/// what it does.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Operator {
@@ -164,6 +166,8 @@ pub struct Operator {
     pub partition: Option<Partition>,
     /// A rolling aggregation over a field of JSON records of a keyed stream.
     pub rolling: Option<Rolling>,
+    /// Windows on a keyed stream, or with `all` on any.
+    pub window: Option<window::Window>,
     /// `true`: merges its inputs.
     pub union: Option<bool>,
     /// Settings of the connector or function. In a connector's, `{env: NAME}` and `{file: PATH}` stand for secrets.

@@ -5,6 +5,7 @@
 
 mod operator;
 mod settings;
+mod window;
 
 use wasmill_engine::registry::Registry;
 use wasmill_model::function::Description;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use wasmill_engine::registry::Registry;
 use wasmill_model::function::{Format, FunctionDescription, FunctionKind};
+use wasmill_model::graph::window::LATE;
 use wasmill_model::graph::{
     InputRef, KeySelector, LogicalOperator, OperatorKind, Partitioner, RollingAggregation,
 };
@@ -43,6 +44,7 @@ pub(super) fn kind_of(operator: &Operator) -> Result<&'static str, String> {
         ("key-by", operator.key_by.is_some()),
         ("partition", operator.partition.is_some()),
         ("rolling", operator.rolling.is_some()),
+        ("window", operator.window.is_some()),
         ("union", operator.union.is_some()),
     ];
     let mut said = said.iter().filter(|(_, set)| *set);
@@ -53,7 +55,7 @@ pub(super) fn kind_of(operator: &Operator) -> Result<&'static str, String> {
         )),
         (None, _) => Err(
             "it does not say what it does: add one of `source`, `sink`, `function`, `key-by`, `partition`, \
-                          `rolling`, `union`"
+                          `rolling`, `window`, `union`"
                 .to_owned(),
         ),
     }
@@ -99,6 +101,10 @@ impl Lowering<'_> {
         } else if let Some(rolling) = &operator.rolling {
             OperatorKind::Rolling {
                 aggregation: self.rolling(rolling)?,
+            }
+        } else if let Some(window) = &operator.window {
+            OperatorKind::Window {
+                spec: super::window::lower(window).map_err(|e| self.error("window", e))?,
             }
         } else if operator.union == Some(true) {
             OperatorKind::Union
@@ -175,6 +181,15 @@ impl Lowering<'_> {
     }
 
     fn check_side(&self, from: &Operator, uid: &str, side: &str) -> Result<(), String> {
+        if let Some(window) = &from.window {
+            return match (side == LATE, window.late_output == Some(true)) {
+                (true, true) => Ok(()),
+                (true, false) => Err(format!(
+                    "`{uid}` drops late elements: write `late-output: true` there"
+                )),
+                (false, _) => Err(unknown(&format!("`{uid}` has no side output"), side, &[LATE])),
+            };
+        }
         let Some((_, description)) = from.function.as_deref().and_then(|f| self.find_function(f).ok()) else {
             return Err(format!(
                 "`{uid}` is no function, so it has no side output `{side}`"
