@@ -26,7 +26,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wasmill_checkpoint::storage::CheckpointStorage;
 use wasmill_engine::clock::Clock;
 use wasmill_engine::executor::{Executor, SystemClock, ThreadExecutor};
-use wasmill_engine::job::status::JobState;
+use wasmill_engine::job::status::{JobState, JobStatus};
 use wasmill_engine::plan::JobPlan;
 use wasmill_engine::registry::Registry;
 use wasmill_model::id::JobId;
@@ -202,11 +202,7 @@ impl Host {
 
     /// Slots of jobs that did not end.
     pub fn slots_used(&self) -> u32 {
-        self.jobs_locked()
-            .values()
-            .filter(|job| !job.is_ended())
-            .map(|job| job.record().slots)
-            .sum()
+        slots_of(&self.jobs_locked())
     }
 
     /// Reads and lowers a job file without starting it.
@@ -248,12 +244,7 @@ impl Host {
             trigger::open_savepoint(&savepoint.path).map_err(HostError::Bad)?;
         }
         let mut jobs = self.jobs_locked();
-        let used: u32 = jobs
-            .values()
-            .filter(|job| !job.is_ended())
-            .map(|job| job.record().slots)
-            .sum();
-        let free = self.settings.slots.saturating_sub(used);
+        let free = self.settings.slots.saturating_sub(slots_of(&jobs));
         let plan = JobPlan::new(&lowered.graph, MaxParallelism::DEFAULT, free)
             .map_err(|e| HostError::Conflict(e.to_string()))?;
         let record = JobRecord {
@@ -281,25 +272,23 @@ impl Host {
     /// Starts a failed job again from its latest checkpoint.
     pub fn resume(self: &Arc<Self>, id: JobId) -> Result<(), HostError> {
         let job = self.job(id)?;
-        let state = job.status().state;
-        if state != JobState::Failed {
-            let message = format!("job {id} is {state:?}: only a failed job can be resumed");
-            return Err(HostError::Conflict(message));
+        let failed = self.claim_failed(&job)?;
+        // From here on the job is starting for everybody else: whoever comes second is refused.
+        if let Err(error) = self.store.save(id, &StoredState::running()) {
+            job.set(Phase::Ended(failed));
+            return Err(HostError::Host(format!(
+                "cannot store the job's state: {error}"
+            )));
         }
-        let free = self.settings.slots.saturating_sub(self.slots_used());
-        if job.record().slots > free {
-            let message = format!(
-                "job {id} needs {} slots and {free} are free: cancel another job first",
-                job.record().slots
-            );
-            return Err(HostError::Conflict(message));
-        }
-        self.store
-            .save(id, &StoredState::running())
-            .map_err(|e| HostError::Host(format!("cannot store the job's state: {e}")))?;
-        job.set(Phase::Starting);
         self.launch(job, true);
         Ok(())
+    }
+
+    /// Takes a failed job and its slots for a new start, in one step.
+    fn claim_failed(&self, job: &Arc<Job>) -> Result<Box<JobStatus>, HostError> {
+        let jobs = self.jobs_locked();
+        let free = self.settings.slots.saturating_sub(slots_of(&jobs));
+        job.restart(free)
     }
 
     /// Cancels a job; it is never started again, even when the host dies right after.
@@ -388,7 +377,7 @@ impl Host {
     }
 
     /// Persists a job's last status.
-    fn end(&self, job: &Arc<Job>, status: wasmill_engine::job::status::JobStatus) {
+    fn end(&self, job: &Arc<Job>, status: JobStatus) {
         if let Err(error) = self.store.save(job.id(), &StoredState::ended(status.clone())) {
             tracing::error!(job = %job.id(), "the end of the job could not be stored, so the next start resumes it: {error}");
         }
@@ -419,6 +408,11 @@ impl Host {
     pub fn job_directory(&self, id: JobId) -> PathBuf {
         self.store.directory(id)
     }
+}
+
+fn slots_of(jobs: &BTreeMap<JobId, Arc<Job>>) -> u32 {
+    let live = jobs.values().filter(|job| !job.is_ended());
+    live.map(|job| job.record().slots).sum()
 }
 
 /// All connectors of this program.

@@ -21,7 +21,7 @@ use wasmill_plugin::operator::provider::PluginFunctions;
 
 use super::rates::{Rates, Sample};
 use super::store::JobRecord;
-use super::{Host, connectors, now, trigger};
+use super::{Host, HostError, connectors, now, trigger};
 use crate::job::secret;
 
 /// Between two looks at whether a job that is to be suspended has been started.
@@ -130,6 +130,30 @@ impl Job {
             checkpoints: CheckpointStats::default(),
             exceptions: exceptions.collect(),
             guarantees: Vec::new(),
+        }
+    }
+
+    /// Goes from failed to starting where so many slots suffice; gives back how it had ended. The look and the
+    /// step are one: of two that ask for it at once one alone gets it.
+    pub(super) fn restart(&self, free: u32) -> Result<Box<JobStatus>, HostError> {
+        let mut phase = self.phase();
+        let (id, slots) = (self.id(), self.record.slots);
+        match &mut *phase {
+            Phase::Ended(status) if status.state != JobState::Failed => Err(HostError::Conflict(format!(
+                "job {id} is {:?}: only a failed job can be resumed",
+                status.state
+            ))),
+            Phase::Ended(_) if slots > free => Err(HostError::Conflict(format!(
+                "job {id} needs {slots} slots and {free} are free: cancel another job first"
+            ))),
+            Phase::Ended(status) => {
+                let failed = status.clone();
+                *phase = Phase::Starting;
+                Ok(failed)
+            }
+            _ => Err(HostError::Conflict(format!(
+                "job {id} has not ended: only a failed job can be resumed"
+            ))),
         }
     }
 

@@ -333,3 +333,39 @@ fn a_job_that_cannot_be_resumed_fails_alone_and_can_be_resumed_by_hand() {
     );
     host.suspend_all(LIMIT);
 }
+
+#[test]
+fn a_failed_job_is_started_once_by_many_that_resume_it_at_the_same_time() {
+    let data = tempfile::tempdir().unwrap();
+    let host = Host::open(settings(data.path()), Recover::RunningJobs).unwrap();
+    let secret = data.path().join("secret");
+    let template = "template: '{i%10}'";
+    let job = ENDLESS.replace(template, &format!("template: {{file: {}}}", secret.display()));
+    assert_ne!(job, ENDLESS);
+    let until = std::time::Instant::now() + LIMIT;
+    let wait_for_end = |id| {
+        while !host.job(id).unwrap().is_ended() {
+            assert!(std::time::Instant::now() < until, "not ended within {LIMIT:?}");
+            std::thread::yield_now();
+        }
+    };
+    // Whether two look before one of them steps is luck.
+    for _ in 0..5 {
+        let id = host.submit(&job, &Default::default()).unwrap().id;
+        wait_for_end(id);
+        std::fs::write(&secret, "{i%7}").unwrap();
+        let together = std::sync::Barrier::new(4);
+        let resumed: usize = std::thread::scope(|scope| {
+            let ask = || {
+                together.wait();
+                usize::from(host.resume(id).is_ok())
+            };
+            let asked: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
+            asked.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(resumed, 1);
+        host.cancel(id).unwrap();
+        wait_for_end(id);
+        std::fs::remove_file(&secret).unwrap();
+    }
+}
