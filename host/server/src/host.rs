@@ -45,6 +45,10 @@ use job::{Job, Phase};
 use store::{JobRecord, JobStore, SavepointRef, StoredState};
 use trigger::Triggers;
 
+/// How often the end of a job is tried to be stored, and the pause between two tries.
+const END_TRIES: u32 = 3;
+const END_PAUSE: Duration = Duration::from_millis(200);
+
 /// A running host.
 pub struct Host {
     settings: Settings,
@@ -376,14 +380,30 @@ impl Host {
         true
     }
 
-    /// Persists a job's last status.
-    fn end(&self, job: &Arc<Job>, status: JobStatus) {
-        if let Err(error) = self.store.save(job.id(), &StoredState::ended(status.clone())) {
-            tracing::error!(job = %job.id(), "the end of the job could not be stored, so the next start resumes it: {error}");
+    /// Persists a job's last status. False: it is not on disk, so that the next start resumes the job and needs
+    /// its checkpoints.
+    fn end(&self, job: &Arc<Job>, status: JobStatus) -> bool {
+        let stored = self.store_end(job.id(), &status);
+        if let Err(error) = &stored {
+            tracing::error!(job = %job.id(), "the end of the job could not be stored, so its checkpoints are kept and the next start resumes it: {error}");
         }
         tracing::info!(job = %job.id(), state = ?status.state, "the job has ended");
         job.set(Phase::Ended(Box::new(status)));
         self.forget_old();
+        stored.is_ok()
+    }
+
+    /// Tries more than once: a full disk may have room again.
+    fn store_end(&self, id: JobId, status: &JobStatus) -> std::io::Result<()> {
+        let state = StoredState::ended(status.clone());
+        for _ in 1..END_TRIES {
+            match self.store.save(id, &state) {
+                Ok(()) => return Ok(()),
+                Err(error) => tracing::warn!(job = %id, "the end of the job could not be stored: {error}"),
+            }
+            std::thread::sleep(END_PAUSE);
+        }
+        self.store.save(id, &state)
     }
 
     /// Keeps the history bounded.

@@ -309,7 +309,8 @@ impl Host {
             Ok(handle) => handle,
             Err(error) => {
                 tracing::error!(job = %job.id(), "the job could not be started: {error}");
-                return self.end(job, job.planned_status(JobState::Failed, Some(error)));
+                self.end(job, job.planned_status(JobState::Failed, Some(error)));
+                return;
             }
         };
         let cancelled = {
@@ -325,8 +326,10 @@ impl Host {
         // A suspended job is not over: it stays as it is on disk and goes on with the next start.
         if status.state.is_terminal() {
             job.keep_metrics(handle.metrics());
-            self.end(job, status);
-            handle.release();
+            // IMPORTANT: a job whose end is not on disk starts again, and without checkpoints from its beginning.
+            if self.end(job, status) {
+                handle.release();
+            }
         }
     }
 

@@ -335,6 +335,40 @@ fn a_job_that_cannot_be_resumed_fails_alone_and_can_be_resumed_by_hand() {
 }
 
 #[test]
+fn a_job_whose_end_cannot_be_stored_goes_on_from_its_checkpoint_at_the_next_start() {
+    let data = tempfile::tempdir().unwrap();
+    let open = || Host::open(settings(data.path()), Recover::RunningJobs).unwrap();
+    let until = std::time::Instant::now() + LIMIT;
+    let wait = |what: &str, done: &dyn Fn() -> bool| {
+        while !done() {
+            assert!(std::time::Instant::now() < until, "{what}: not within {LIMIT:?}");
+            std::thread::yield_now();
+        }
+    };
+    let host = open();
+    let id = host.submit(ENDLESS, &Default::default()).unwrap().id;
+    wait("a checkpoint", &|| {
+        host.job(id).unwrap().status().checkpoints.completed > 0
+    });
+    // The new state is written aside first: nothing can be, where a directory is in the way.
+    let in_the_way = host.job_directory(id).join(".state.json.tmp");
+    std::fs::create_dir(&in_the_way).unwrap();
+    host.job(id).unwrap().handle().unwrap().cancel();
+    wait("the end", &|| host.job(id).unwrap().is_ended());
+    let weak = std::sync::Arc::downgrade(&host);
+    drop(host);
+    wait("the host is gone", &|| weak.upgrade().is_none());
+    std::fs::remove_dir(&in_the_way).unwrap();
+    let host = open();
+    wait("it is resumed from its checkpoint", &|| {
+        let status = host.job(id).unwrap().status();
+        assert!(!host.job(id).unwrap().is_ended(), "{status:?}");
+        status.checkpoints.latest_restored.is_some()
+    });
+    assert!(host.suspend_all(LIMIT));
+}
+
+#[test]
 fn a_failed_job_is_started_once_by_many_that_resume_it_at_the_same_time() {
     let data = tempfile::tempdir().unwrap();
     let host = Host::open(settings(data.path()), Recover::RunningJobs).unwrap();
