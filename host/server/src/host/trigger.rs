@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use wasmill_checkpoint::layout::manifest_name;
+use wasmill_checkpoint::manifest::{MANIFEST_BYTES_MAX, Manifest, ManifestKind};
+use wasmill_checkpoint::retention;
 use wasmill_checkpoint::storage::CheckpointStorage;
 use wasmill_engine::job::status::SavepointOutcome;
 use wasmill_engine::job::{JobHandle, SavepointTrigger, Stop};
@@ -157,6 +160,35 @@ impl Host {
     }
 }
 
+impl Host {
+    /// Deletes a savepoint, or a checkpoint that no job needs: what its manifest names, and nothing else.
+    pub fn dispose(&self, path: &str) -> Result<(), HostError> {
+        let (storage, directory) = open_savepoint(path).map_err(HostError::NotFound)?;
+        let manifest_file = manifest_name(&directory);
+        let content = storage
+            .read(&manifest_file, 0, MANIFEST_BYTES_MAX + 1)
+            .map_err(|e| HostError::NotFound(format!("savepoint {path}: {e}")))?;
+        let manifest = Manifest::decode(&content).map_err(|e| {
+            HostError::Bad(format!(
+                "`{path}` is no savepoint of this program, so nothing was deleted: {manifest_file}: {e}"
+            ))
+        })?;
+        let is_checkpoint = matches!(manifest.kind, ManifestKind::Checkpoint | ManifestKind::Final);
+        let owner = self.job(manifest.job_id).ok();
+        if let Some(owner) = owner.filter(|job| is_checkpoint && !job.is_ended()) {
+            return Err(HostError::Conflict(format!(
+                "`{path}` is a checkpoint of job {}, which has not ended and may go on from it: cancel the job first",
+                owner.id()
+            )));
+        }
+        retention::delete_savepoint(&*storage, &directory, &manifest)
+            .map_err(|e| HostError::Host(format!("savepoint {path}: {e}")))?;
+        storage
+            .prune(&directory)
+            .map_err(|e| HostError::Host(format!("savepoint {path}: {e}")))
+    }
+}
+
 fn not_running(job: &Job) -> HostError {
     let state = job.status().state;
     HostError::Conflict(format!(
@@ -208,31 +240,22 @@ pub fn open_savepoint(path: &str) -> Result<(Arc<dyn CheckpointStorage>, String)
             "`{path}` names no savepoint: give the directory that holds its `_metadata`"
         ));
     };
+    // Opening local storage creates its directory: of a path that somebody only asks about nothing is made.
+    if let Some(local) = local_path(trimmed).filter(|local| !local.is_dir()) {
+        return Err(format!(
+            "`{path}` is no savepoint or checkpoint: there is no directory {}",
+            local.display()
+        ));
+    }
     let storage = wasmill_checkpoint::storage::open(&format!("{parent}/"))
         .map_err(|e| format!("savepoint {path}: {e}"))?;
-    let manifest = wasmill_checkpoint::layout::manifest_name(directory);
+    let manifest = manifest_name(directory);
     match storage.read(&manifest, 0, 1) {
         Ok(_) => Ok((storage, directory.to_owned())),
         Err(e) => Err(format!(
             "`{path}` is no savepoint or checkpoint: {e}: give the directory that holds its `_metadata`"
         )),
     }
-}
-
-/// Deletes a savepoint: its manifest first, so that half a deletion leaves none.
-pub fn dispose(path: &str) -> Result<(), HostError> {
-    let (storage, directory) = open_savepoint(path).map_err(HostError::NotFound)?;
-    let manifest = wasmill_checkpoint::layout::manifest_name(&directory);
-    let delete = |name: &str| {
-        storage
-            .delete(name)
-            .map_err(|e| HostError::Host(format!("savepoint {path}: {e}")))
-    };
-    delete(&manifest)?;
-    let files = storage
-        .list(&directory)
-        .map_err(|e| HostError::Host(e.to_string()))?;
-    files.iter().try_for_each(|(name, _)| delete(name))
 }
 
 #[cfg(test)]
@@ -255,5 +278,14 @@ mod tests {
             error.contains("is no savepoint or checkpoint") && error.contains("_metadata"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn looking_for_a_savepoint_creates_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let nowhere = directory.path().join("a/b/sp");
+        let error = open_savepoint(nowhere.to_str().unwrap()).err().unwrap();
+        assert!(error.contains("is no savepoint or checkpoint"), "{error}");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 }

@@ -18,7 +18,7 @@ use super::types::checkpoint::{
 };
 use super::types::job::QueueStatus;
 use super::{App, blocking, body, find_job};
-use crate::host::trigger::{self, What};
+use crate::host::trigger::What;
 use crate::host::{Host, random_u128};
 
 fn trigger_id(text: &str) -> Result<u128, ApiError> {
@@ -149,10 +149,11 @@ pub async fn checkpoint_status(
 
 /// Deletes a savepoint. It is done once this answers; the id is for clients that ask all the same.
 #[utoipa::path(post, path = "/savepoint-disposal", tag = "savepoints", request_body = DisposalRequest,
-    responses((status = 200, body = TriggerAnswer), (status = 404, body = Errors)))]
-pub async fn dispose(bytes: Bytes) -> Result<Json<TriggerAnswer>, ApiError> {
+    responses((status = 200, body = TriggerAnswer), (status = 400, body = Errors), (status = 404, body = Errors),
+        (status = 409, body = Errors)))]
+pub async fn dispose(State(host): App, bytes: Bytes) -> Result<Json<TriggerAnswer>, ApiError> {
     let request: DisposalRequest = body("SavepointDisposalRequest", &bytes)?;
-    blocking(move || trigger::dispose(&request.savepoint_path)).await??;
+    blocking(move || host.dispose(&request.savepoint_path)).await??;
     Ok(Json(TriggerAnswer {
         request_id: format!("{:032x}", random_u128()),
     }))

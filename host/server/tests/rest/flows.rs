@@ -75,6 +75,41 @@ fn a_job_goes_on_from_a_savepoint_at_another_parallelism_and_the_savepoint_is_di
 }
 
 #[test]
+fn disposal_deletes_no_foreign_directory_and_no_checkpoint_of_a_job_that_runs() {
+    let served = Served::start();
+    let dispose = |path: &str| {
+        let body = serde_json::json!({"savepoint-path": path});
+        served.post("/v1/savepoint-disposal", &body.to_string())
+    };
+    let parquet = served.data.path().join("table");
+    std::fs::create_dir(&parquet).unwrap();
+    for name in ["_metadata", "part-0.parquet"] {
+        std::fs::write(parquet.join(name), "PAR1").unwrap();
+    }
+    let (status, answer) = dispose(parquet.to_str().unwrap());
+    assert_eq!(status, 400, "{answer}");
+    assert_eq!(std::fs::read_dir(&parquet).unwrap().count(), 2);
+
+    let nowhere = served.data.path().join("nowhere");
+    let (status, answer) = dispose(nowhere.join("sp").to_str().unwrap());
+    assert_eq!((status, nowhere.exists()), (404, false), "{answer}");
+
+    let job = served.submit(&ENDLESS.replace("interval: 50ms", "interval: 1h"));
+    served.wait_for_state(&job, "RUNNING");
+    let (status, trigger) = served.post(&format!("/jobs/{job}/checkpoints"), "{}");
+    assert_eq!(status, 202, "{trigger}");
+    let path = served.wait_for("the checkpoint is done", || {
+        let (_, answer) = served.get(&format!("/jobs/{job}/checkpoints"));
+        let path = answer["latest"]["completed"]["external_path"].clone();
+        path.is_string().then_some(path)
+    });
+    let (status, answer) = dispose(path.as_str().unwrap());
+    assert_eq!(status, 409, "{answer}");
+    served.host.cancel(job.parse().unwrap()).unwrap();
+    served.wait_for_state(&job, "CANCELED");
+}
+
+#[test]
 fn a_request_that_is_too_large_is_refused_in_words_whatever_its_size() {
     let served = Served::start();
     for megabytes in [3, 30, 80] {
