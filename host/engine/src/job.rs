@@ -71,6 +71,14 @@ pub trait JobHandle: Send + Sync {
         stop: Option<Stop>,
     ) -> SavepointTrigger;
 
+    /// Triggers a savepoint after which the job triggers nothing more: for a caller that cancels it once the
+    /// savepoint is complete. Where the savepoint fails the job goes on as before.
+    fn trigger_last_savepoint(
+        &self,
+        storage: Arc<dyn CheckpointStorage>,
+        directory: String,
+    ) -> SavepointTrigger;
+
     /// Triggers a checkpoint now.
     fn trigger_checkpoint(&self) -> SavepointTrigger;
 

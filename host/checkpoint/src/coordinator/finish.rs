@@ -43,6 +43,7 @@ impl Coordinator {
             self.pause_until = now.saturating_add_unsigned(self.settings.min_pause_ms);
             self.retain(id, actions);
         }
+        self.is_leaving |= pending.is_last;
         let last = matches!(
             pending.kind,
             ManifestKind::Final | ManifestKind::StopWithSavepoint

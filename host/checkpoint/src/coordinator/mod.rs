@@ -55,6 +55,8 @@ pub struct Coordinator {
     life: Life,
     /// The last checkpoint of the job is complete, also where its tasks were stopped meanwhile.
     ended: bool,
+    /// The savepoint before a cancellation is complete: nothing is triggered any more, also after a restart.
+    is_leaving: bool,
     /// When the next periodic checkpoint is due; `None`: off, or not running.
     due_at: Option<Timestamp>,
     /// No periodic checkpoint before it.
@@ -101,6 +103,7 @@ impl Coordinator {
             wishes: Vec::new(),
             life: Life::Stopped,
             ended: false,
+            is_leaving: false,
             due_at: None,
             pause_until: Timestamp::MIN,
             consecutive_failures: 0,

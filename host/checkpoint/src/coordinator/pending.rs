@@ -31,6 +31,8 @@ pub(super) struct Pending {
     pub(super) destination: Destination,
     /// Of a stop: whether the watermark +∞ went out, after which sources cannot go on.
     pub(super) drained: bool,
+    /// Of a savepoint: whether the job is cancelled after it.
+    pub(super) is_last: bool,
     /// Who wished for it.
     pub(super) triggers: Vec<SavepointTrigger>,
     pub(super) triggered_at: Timestamp,
@@ -55,6 +57,7 @@ impl Pending {
             kind,
             destination,
             drained: false,
+            is_last: false,
             triggers: Vec::new(),
             triggered_at: now,
             phase: Phase::Collecting,

@@ -36,6 +36,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => prop::bool::weighted(0.8).prop_map(Step::Written),
         2 => Just(Step::Wish),
         2 => Just(Step::Savepoint(SavepointKind::Savepoint)),
+        1 => Just(Step::Savepoint(SavepointKind::Last)),
         1 => prop::bool::ANY.prop_map(|drain| Step::Savepoint(SavepointKind::Stop { drain })),
         1 => Just(Step::Stop),
         3 => Just(Step::Start),

@@ -95,6 +95,9 @@ pub enum JobEnd {
 pub enum SavepointKind {
     /// The job goes on; sinks commit nothing for it.
     Savepoint,
+    /// As a plain one, but nothing is triggered after it: the job is about to be cancelled. What it committed
+    /// later would be done again by a job that starts from the savepoint.
+    Last,
     /// The job stops with it; with `drain` the watermark +∞ goes out before the barrier.
     Stop {
         /// Whether timers and windows fire first.

@@ -52,8 +52,9 @@ impl Coordinator {
             actions.push(refused(trigger, reason));
             return;
         }
+        let is_last = kind == SavepointKind::Last;
         let (kind, drain) = match kind {
-            SavepointKind::Savepoint => (ManifestKind::Savepoint, false),
+            SavepointKind::Savepoint | SavepointKind::Last => (ManifestKind::Savepoint, false),
             SavepointKind::Stop { drain } => (ManifestKind::StopWithSavepoint, drain),
         };
         self.trigger(
@@ -64,6 +65,9 @@ impl Coordinator {
             now,
             actions,
         );
+        if let Some((_, pending)) = self.pending.iter_mut().next_back() {
+            pending.is_last = is_last;
+        }
     }
 
     fn may_wish(&self) -> Result<(), String> {
@@ -72,6 +76,9 @@ impl Coordinator {
                 Err("the job's tasks are not running: try again when they are".to_owned())
             }
             Life::Finishing { .. } | Life::Over { .. } => Err("the job has ended".to_owned()),
+            Life::Running | Life::Ended { .. } if self.is_leaving => {
+                Err("the job is being cancelled after a savepoint".to_owned())
+            }
             Life::Running | Life::Ended { .. } if self.is_stopping() => {
                 Err("the job is stopping with a savepoint".to_owned())
             }
@@ -79,10 +86,11 @@ impl Coordinator {
         }
     }
 
+    /// Whether what is under way, if it succeeds, is the last that the job does.
     fn is_stopping(&self) -> bool {
         self.pending
             .values()
-            .any(|p| p.kind == ManifestKind::StopWithSavepoint && !p.orphaned)
+            .any(|p| (p.kind == ManifestKind::StopWithSavepoint || p.is_last) && !p.orphaned)
     }
 
     pub(super) fn interval(&self) -> Option<u64> {
@@ -143,7 +151,7 @@ impl Coordinator {
     pub(super) fn next_trigger_at(&self) -> Option<Timestamp> {
         let last_is_under_way = self.pending.values().any(|p| p.kind == ManifestKind::Final);
         match self.life {
-            _ if self.is_stopping() => None,
+            _ if self.is_leaving || self.is_stopping() => None,
             Life::Ended { final_at } if !last_is_under_way => Some(final_at),
             Life::Running if !self.wishes.is_empty() => Some(Timestamp::MIN),
             Life::Running => self.due_at.map(|due| due.max(self.pause_until)),

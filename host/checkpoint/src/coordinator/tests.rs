@@ -410,6 +410,31 @@ fn a_stop_commits_and_lets_the_job_finish_and_nothing_is_triggered_after_it() {
 }
 
 #[test]
+fn nothing_is_triggered_after_the_savepoint_before_a_cancellation_also_after_a_restart() {
+    let mut c = running(settings());
+    assert_eq!(at(&mut c, 1, [savepoint(9, SavepointKind::Last)]), ["trigger 1"]);
+    assert_eq!(at(&mut c, 500, [Event::Tick, wish(3)]), ["refused 3"]);
+    let ended = at(&mut c, 502, [ack(1, 0), ack(1, 1), written(1)]);
+    assert_eq!(ended, ["write 1", "done 9 by 1"], "it commits nothing");
+    assert_eq!(at(&mut c, 900, [Event::Tick, wish(4)]), ["refused 4"]);
+    assert_eq!(c.next_wake(), None);
+    at(&mut c, 901, [stopped(), Event::TasksRunning]);
+    assert_eq!(
+        at(&mut c, 9_000, [Event::Tick, Event::AllInputsEnded, wish(5)]),
+        ["refused 5"]
+    );
+    assert_eq!(c.next_wake(), None);
+}
+
+#[test]
+fn a_savepoint_before_a_cancellation_that_fails_lets_the_job_go_on() {
+    let mut c = running(settings());
+    at(&mut c, 1, [savepoint(9, SavepointKind::Last)]);
+    assert_eq!(at(&mut c, 2, [decline(1, 0)]), ["aborted 1", "refused 9"]);
+    assert_eq!(at(&mut c, 100, [Event::Tick]), ["trigger 2"]);
+}
+
+#[test]
 fn a_stop_that_fails_lets_the_job_go_on_unless_it_was_drained() {
     let mut c = running(settings());
     at(&mut c, 1, [savepoint(9, SavepointKind::Stop { drain: false })]);

@@ -3,7 +3,7 @@
 //! Invariant: at most [`TRIGGERS_MAX`] are remembered; a trigger id that the client chose is triggered once.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use wasmill_checkpoint::layout::manifest_name;
@@ -20,6 +20,9 @@ use crate::config::directory_url;
 
 /// Triggers that are remembered, over all jobs.
 pub const TRIGGERS_MAX: usize = 1_000;
+
+/// Between two looks at whether a savepoint is complete.
+const OUTCOME_POLL: Duration = Duration::from_millis(20);
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +84,7 @@ impl Triggers {
 impl Host {
     /// Triggers a savepoint or checkpoint and returns the trigger's id at once.
     pub fn trigger(
-        &self,
+        self: &Arc<Self>,
         job: JobId,
         what: What,
         target: Option<&str>,
@@ -103,11 +106,11 @@ impl Host {
                     random_u128() as u64 & 0xffff_ffff_ffff
                 );
                 tracing::info!(job = %job, "savepoint {name} into {url}");
-                let stop = match what {
-                    What::Stop(stop) => Some(stop),
-                    _ => None,
-                };
-                handle.trigger_savepoint(storage, name, stop)
+                match what {
+                    What::SavepointThenCancel => return self.cancel_after(id, handle, job, storage, name),
+                    What::Stop(stop) => handle.trigger_savepoint(storage, name, Some(stop)),
+                    _ => handle.trigger_savepoint(storage, name, None),
+                }
             }
         };
         let asked = Asked {
@@ -116,9 +119,39 @@ impl Host {
             handle,
             trigger,
         };
-        if what == What::SavepointThenCancel {
-            cancel_after(running, asked.clone());
-        }
+        self.triggers.remember(id, asked);
+        Ok(id)
+    }
+
+    /// Triggers a savepoint, waits for it beside everything else, and cancels the job if it succeeded. The thread
+    /// comes first: without it the job would stand there after its savepoint and do no checkpoint.
+    fn cancel_after(
+        self: &Arc<Self>,
+        id: u128,
+        handle: Arc<dyn JobHandle>,
+        job: JobId,
+        storage: Arc<dyn CheckpointStorage>,
+        name: String,
+    ) -> Result<u128, HostError> {
+        let host = Arc::downgrade(self);
+        let (tell, told) = std::sync::mpsc::sync_channel::<Asked>(1);
+        std::thread::Builder::new()
+            .name("cancel-after-savepoint".to_owned())
+            .spawn(move || {
+                if let Ok(asked) = told.recv() {
+                    wait_and_cancel(&host, &asked);
+                }
+            })
+            .map_err(|e| HostError::Host(format!("no thread could be started for the savepoint: {e}")))?;
+        let trigger = handle.trigger_last_savepoint(storage, name);
+        let asked = Asked {
+            job,
+            what: What::SavepointThenCancel,
+            handle,
+            trigger,
+        };
+        // It takes one without waiting, and the thread waits for it.
+        let _ = tell.send(asked.clone());
         self.triggers.remember(id, asked);
         Ok(id)
     }
@@ -189,30 +222,32 @@ impl Host {
     }
 }
 
+fn wait_and_cancel(host: &Weak<Host>, asked: &Asked) {
+    loop {
+        match asked.handle.trigger_outcome(asked.trigger) {
+            Some(SavepointOutcome::Completed { .. }) => break,
+            Some(SavepointOutcome::Failed(_)) => return,
+            None => std::thread::sleep(OUTCOME_POLL),
+        }
+    }
+    // Stored first, so that a host that dies now does not start the job again; one that cannot store it cancels
+    // the job all the same.
+    let stored = match host.upgrade() {
+        Some(host) => host.cancel(asked.job).map_err(|error| error.to_string()),
+        None => Err("the host goes down".to_owned()),
+    };
+    if let Err(error) = stored {
+        tracing::warn!(job = %asked.job, "after its savepoint: {error}");
+        asked.handle.cancel();
+    }
+}
+
 fn not_running(job: &Job) -> HostError {
     let state = job.status().state;
     HostError::Conflict(format!(
         "job {} is {state:?}, so it cannot be snapshotted: it must be running",
         job.id()
     ))
-}
-
-/// Waits for the savepoint beside everything else, and cancels the job if it succeeded.
-fn cancel_after(job: Arc<Job>, asked: Asked) {
-    let spawned = std::thread::Builder::new()
-        .name("cancel-after-savepoint".to_owned())
-        .spawn(move || {
-            loop {
-                match asked.handle.trigger_outcome(asked.trigger) {
-                    Some(SavepointOutcome::Completed { .. }) => return job.cancel(),
-                    Some(SavepointOutcome::Failed(_)) => return,
-                    None => std::thread::sleep(Duration::from_millis(20)),
-                }
-            }
-        });
-    if let Err(error) = spawned {
-        tracing::error!("the job is not cancelled after its savepoint: no thread could be started: {error}");
-    }
 }
 
 /// A URL as it is; a path as the `file:` URL of the absolute one.

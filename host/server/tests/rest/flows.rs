@@ -75,6 +75,25 @@ fn a_job_goes_on_from_a_savepoint_at_another_parallelism_and_the_savepoint_is_di
 }
 
 #[test]
+fn a_job_that_is_cancelled_after_a_savepoint_does_no_checkpoint_after_it() {
+    let served = Served::start();
+    // The checkpoints are so close that one would come between the savepoint and the cancellation.
+    for _ in 0..3 {
+        let job = served.submit(&ENDLESS.replace("interval: 50ms", "interval: 1ms"));
+        served.wait_for_state(&job, "RUNNING");
+        let (status, trigger) = served.post(&format!("/jobs/{job}/savepoints"), "{\"cancel-job\": true}");
+        assert_eq!(status, 202, "{trigger}");
+        let location = savepoint_done(&served, &job, &trigger);
+        served.wait_for_state(&job, "CANCELED");
+        let (_, answer) = served.get(&format!("/jobs/{job}/checkpoints"));
+        let latest = &answer["latest"];
+        assert_eq!(latest["savepoint"]["external_path"], location, "{answer}");
+        let newest = answer["history"].as_array().unwrap().iter().map(|entry| entry["id"].as_u64());
+        assert_eq!(newest.max().unwrap(), latest["savepoint"]["id"].as_u64(), "{answer}");
+    }
+}
+
+#[test]
 fn disposal_deletes_no_foreign_directory_and_no_checkpoint_of_a_job_that_runs() {
     let served = Served::start();
     let dispose = |path: &str| {

@@ -2,7 +2,7 @@
 //!
 //! Invariant: what an older attempt still sends changes nothing but the files that it leaves.
 
-use wasmill_checkpoint::coordinator::{Event, SavepointKind};
+use wasmill_checkpoint::coordinator::Event;
 use wasmill_checkpoint::stats::SavepointOutcome;
 use wasmill_model::id::SubtaskId;
 use wasmill_model::time::Timestamp;
@@ -155,12 +155,8 @@ impl Master {
             Request::Savepoint {
                 trigger,
                 location,
-                stop,
+                kind,
             } => {
-                let kind = match stop {
-                    None => SavepointKind::Savepoint,
-                    Some(stop) => SavepointKind::Stop { drain: stop.drain },
-                };
                 self.savepoints.insert(trigger, location);
                 self.wish(trigger, Event::TriggerSavepoint { trigger, kind }, now);
             }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use wasmill_checkpoint::coordinator::SavepointKind;
 use wasmill_checkpoint::retention;
 use wasmill_checkpoint::stats::{SavepointOutcome, SavepointTrigger};
 use wasmill_checkpoint::storage::CheckpointStorage;
@@ -57,6 +58,21 @@ impl Handle {
     }
 
     /// Answers a trigger that the master will never see.
+    fn savepoint(
+        &self,
+        storage: Arc<dyn CheckpointStorage>,
+        directory: String,
+        kind: SavepointKind,
+    ) -> SavepointTrigger {
+        let trigger = self.trigger();
+        self.shared.requests.send(Request::Savepoint {
+            trigger,
+            location: Location { storage, directory },
+            kind,
+        });
+        trigger
+    }
+
     fn refuse_if_over(&self, trigger: SavepointTrigger) {
         let state = self.state();
         if (state.is_terminal() || state == JobState::Suspended) && self.shared.outcome(trigger).is_none() {
@@ -95,13 +111,18 @@ impl JobHandle for Handle {
         directory: String,
         stop: Option<Stop>,
     ) -> SavepointTrigger {
-        let trigger = self.trigger();
-        self.shared.requests.send(Request::Savepoint {
-            trigger,
-            location: Location { storage, directory },
-            stop,
+        let kind = stop.map_or(SavepointKind::Savepoint, |stop| SavepointKind::Stop {
+            drain: stop.drain,
         });
-        trigger
+        self.savepoint(storage, directory, kind)
+    }
+
+    fn trigger_last_savepoint(
+        &self,
+        storage: Arc<dyn CheckpointStorage>,
+        directory: String,
+    ) -> SavepointTrigger {
+        self.savepoint(storage, directory, SavepointKind::Last)
     }
 
     fn trigger_checkpoint(&self) -> SavepointTrigger {

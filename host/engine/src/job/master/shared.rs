@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
+use wasmill_checkpoint::coordinator::SavepointKind;
 use wasmill_checkpoint::fence::Fence;
 use wasmill_checkpoint::stats::{SavepointOutcome, SavepointTrigger};
 
-use crate::job::Stop;
 use crate::job::status::{JobState, JobStatus};
 use crate::lock::lock;
 use crate::metrics::{OperatorMetrics, SubtaskMetrics};
@@ -26,7 +26,7 @@ pub(super) enum Request {
     Savepoint {
         trigger: SavepointTrigger,
         location: Location,
-        stop: Option<Stop>,
+        kind: SavepointKind,
     },
     Checkpoint {
         trigger: SavepointTrigger,
