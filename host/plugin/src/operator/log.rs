@@ -20,16 +20,19 @@ impl SubtaskLog {
         }
     }
 
-    /// Writes what a call said: all of it where it succeeded, errors alone where it failed.
+    /// Writes what calls said: all of it where they succeeded, of the last one errors alone where it failed.
     pub(crate) fn flush(&self, function: &str, log: &LogBuffer, succeeded: bool) {
         if log.is_silent() {
             return;
         }
-        for line in log.drain() {
-            if succeeded || line.level == LogLevel::Error {
-                self.line(function, &line);
-            }
-        }
+        let (settled, later) = log.drain();
+        let later = later
+            .iter()
+            .filter(|line| succeeded || line.level == LogLevel::Error);
+        settled
+            .iter()
+            .chain(later)
+            .for_each(|line| self.line(function, line));
     }
 }
 

@@ -129,9 +129,10 @@ impl TypedCaller {
                 }
             })?;
             done.consumed += 1;
+            guest.sandbox().log().settle();
             let is_late =
                 done.consumed.is_multiple_of(ROWS_BETWEEN_CLOCKS) && started.elapsed() > CALL_TARGET;
-            if done.reorders || is_late {
+            if done.reorders || is_late || guest.sandbox().log().is_full() {
                 break;
             }
         }

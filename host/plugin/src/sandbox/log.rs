@@ -1,7 +1,8 @@
 //! What a guest prints and logs during a call, line by line, until the call's fate is known.
 //!
 //! Invariant: one call adds at most `log-bytes-max` bytes of text, whatever the guest does; what did not
-//! fit is dropped, which one line says. Nothing here reaches the job's log before its owner drains it.
+//! fit is dropped, which one line says. Nothing here reaches the job's log before its owner drains it, and
+//! nothing is forgotten before that: an owner that makes several calls looks at [`LogBuffer::is_full`] between them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -56,6 +57,8 @@ pub struct LogBuffer(Arc<Shared>);
 struct Shared {
     /// Whether anything was written since the last call began: spares the hot path the lock.
     is_touched: AtomicBool,
+    /// Whether anything was written since the last drain, for the same reason.
+    is_loud: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -64,6 +67,10 @@ struct Inner {
     partial: [Vec<u8>; 2],
     bytes_max: u64,
     bytes_left: u64,
+    /// Cost of `lines`.
+    bytes_held: u64,
+    /// How many of `lines` are of calls that have succeeded.
+    settled: usize,
     is_cut: bool,
 }
 
@@ -90,11 +97,14 @@ impl LogBuffer {
     pub(crate) fn new(bytes_max: u64) -> Self {
         Self(Arc::new(Shared {
             is_touched: AtomicBool::new(false),
+            is_loud: AtomicBool::new(false),
             inner: Mutex::new(Inner {
                 lines: Vec::new(),
                 partial: [Vec::new(), Vec::new()],
                 bytes_max,
                 bytes_left: bytes_max,
+                bytes_held: 0,
+                settled: 0,
                 is_cut: false,
             }),
         }))
@@ -113,9 +123,14 @@ impl LogBuffer {
         }
     }
 
+    fn touch(&self) {
+        self.0.is_touched.store(true, Ordering::Relaxed);
+        self.0.is_loud.store(true, Ordering::Relaxed);
+    }
+
     /// Adds what a guest logged by an import; it may hold several lines.
     pub fn push(&self, level: LogLevel, message: &str) {
-        self.0.is_touched.store(true, Ordering::Relaxed);
+        self.touch();
         let mut inner = self.inner();
         for line in message.lines() {
             inner.add(level, line.as_bytes());
@@ -124,7 +139,7 @@ impl LogBuffer {
 
     /// Adds what a guest printed; a line ends with its line end or with the call.
     pub(crate) fn print(&self, kind: OutputKind, bytes: &[u8]) {
-        self.0.is_touched.store(true, Ordering::Relaxed);
+        self.touch();
         let mut inner = self.inner();
         let mut rest = bytes;
         while let Some(end) = rest.iter().position(|b| *b == b'\n') {
@@ -135,20 +150,37 @@ impl LogBuffer {
         inner.extend_partial(kind, rest);
     }
 
-    /// Takes all lines so far, the unfinished ones too.
-    pub fn drain(&self) -> Vec<LogLine> {
+    /// Takes all lines so far, the unfinished ones too: those of calls that have succeeded, and those after them.
+    pub fn drain(&self) -> (Vec<LogLine>, Vec<LogLine>) {
         let mut inner = self.inner();
-        for kind in [OutputKind::Stdout, OutputKind::Stderr] {
-            if !inner.partial[kind as usize].is_empty() {
-                inner.end_line(kind);
-            }
+        self.0.is_loud.store(false, Ordering::Relaxed);
+        inner.end_partial();
+        inner.bytes_held = 0;
+        let settled = std::mem::take(&mut inner.settled);
+        let later = inner.lines.split_off(settled);
+        (std::mem::take(&mut inner.lines), later)
+    }
+
+    /// The calls so far have succeeded, whatever becomes of those before the next drain.
+    pub(crate) fn settle(&self) {
+        if !self.is_silent() {
+            let mut inner = self.inner();
+            inner.end_partial();
+            inner.settled = inner.lines.len();
         }
-        std::mem::take(&mut inner.lines)
     }
 
     /// Whether there is nothing to drain, without a lock where the guest was silent.
     pub fn is_silent(&self) -> bool {
-        !self.0.is_touched.load(Ordering::Relaxed)
+        !self.0.is_loud.load(Ordering::Relaxed)
+    }
+
+    /// Whether it holds as much as one call may write: it is to be drained before the next one.
+    pub(crate) fn is_full(&self) -> bool {
+        !self.is_silent() && {
+            let inner = self.inner();
+            inner.bytes_held >= inner.bytes_max
+        }
     }
 
     /// The last lines of level error, oldest first, at most `bytes_max` of text: what a guest said
@@ -188,6 +220,14 @@ impl Inner {
         self.add(kind.level(), &line);
     }
 
+    fn end_partial(&mut self) {
+        for kind in [OutputKind::Stdout, OutputKind::Stderr] {
+            if !self.partial[kind as usize].is_empty() {
+                self.end_line(kind);
+            }
+        }
+    }
+
     fn add(&mut self, level: LogLevel, text: &[u8]) {
         if self.is_cut {
             return;
@@ -196,6 +236,7 @@ impl Inner {
         let cost = text.len() as u64 + LINE_BYTES;
         if let Some(left) = self.bytes_left.checked_sub(cost) {
             self.bytes_left = left;
+            self.bytes_held += cost;
             self.lines.push(LogLine {
                 level,
                 text: text.trim_end_matches('\r').to_owned(),
@@ -203,6 +244,7 @@ impl Inner {
             return;
         }
         self.is_cut = true;
+        self.bytes_held = self.bytes_held.saturating_add(self.bytes_left.max(LINE_BYTES));
         let limit = self.bytes_max;
         self.lines.push(LogLine {
             level: LogLevel::Warn,
@@ -226,12 +268,12 @@ mod tests {
         log.print(OutputKind::Stderr, b"bad\r\n");
         log.print(OutputKind::Stdout, b"line\nand");
         log.push(LogLevel::Debug, "two\nlines");
-        let lines = log.drain();
+        let (_, lines) = log.drain();
         assert_eq!(texts(&lines), ["bad", "one line", "two", "lines", "and"]);
         assert_eq!(lines[0].level, LogLevel::Error);
         assert_eq!(lines[1].level, LogLevel::Info);
         assert_eq!(lines[2].level, LogLevel::Debug);
-        assert!(log.drain().is_empty());
+        assert!(log.drain().1.is_empty());
     }
 
     #[test]
@@ -242,13 +284,43 @@ mod tests {
             log.print(OutputKind::Stdout, b"no line end");
             log.print(OutputKind::Stderr, b"\n");
         }
-        let lines = log.drain();
+        let (_, lines) = log.drain();
         assert!(lines.len() <= 8, "{lines:?}");
         let cut = "(the rest of this call's output is dropped: limit log-bytes-max = 100)";
         assert_eq!(texts(&lines).iter().filter(|text| **text == cut).count(), 1);
         log.begin_call();
         log.push(LogLevel::Info, "heard again");
-        assert_eq!(texts(&log.drain()), ["heard again"]);
+        assert_eq!(texts(&log.drain().1), ["heard again"]);
+    }
+
+    #[test]
+    fn lines_of_earlier_calls_are_kept_until_they_are_drained() {
+        let log = LogBuffer::new(1000);
+        log.begin_call();
+        log.push(LogLevel::Info, "one");
+        log.settle();
+        log.begin_call();
+        assert!(!log.is_silent(), "the second call says nothing");
+        log.begin_call();
+        log.push(LogLevel::Info, "three");
+        let (settled, later) = log.drain();
+        assert_eq!((texts(&settled), texts(&later)), (vec!["one"], vec!["three"]));
+        assert!(log.is_silent());
+    }
+
+    #[test]
+    fn calls_that_are_not_drained_fill_the_buffer_which_says_so() {
+        let log = LogBuffer::new(100);
+        for _ in 0..2 {
+            log.begin_call();
+            log.push(LogLevel::Info, "twenty bytes of text");
+            assert!(!log.is_full());
+        }
+        log.begin_call();
+        log.push(LogLevel::Info, "twenty bytes of text");
+        assert!(log.is_full());
+        log.drain();
+        assert!(!log.is_full());
     }
 
     #[test]
