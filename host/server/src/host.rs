@@ -280,9 +280,7 @@ impl Host {
         // From here on the job is starting for everybody else: whoever comes second is refused.
         if let Err(error) = self.store.save(id, &StoredState::running()) {
             job.set(Phase::Ended(failed));
-            return Err(HostError::Host(format!(
-                "cannot store the job's state: {error}"
-            )));
+            return Err(HostError::Host(format!("cannot store the job's state: {error}")));
         }
         self.launch(job, true);
         Ok(())

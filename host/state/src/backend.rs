@@ -77,6 +77,9 @@ pub struct Write<'a> {
     pub value: Option<&'a [u8]>,
 }
 
+/// What an entry of a page counts for beside its bytes: two buffers. Without it a page of empty elements had no end.
+pub const PAGE_ENTRY_BYTES: usize = 64;
+
 /// One page of a list or a map.
 #[derive(Default, Debug, PartialEq, Eq)]
 pub struct Page {

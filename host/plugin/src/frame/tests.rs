@@ -94,6 +94,8 @@ impl Call {
         let limits = ScopeLimits {
             output_bytes_max: 10_000,
             record_bytes_max: 1_000,
+            journal_bytes_max: 100_000,
+            operator_state_bytes_max: 100_000,
             host_calls_max: 1_000,
         };
         let mut scope = CallScope::new(Arc::new(description), states, "{\"attempt\":0}".into(), limits);

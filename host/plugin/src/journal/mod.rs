@@ -4,6 +4,7 @@
 //! read-your-writes, and are applied on success only. Both families share it.
 
 pub mod effects;
+mod fold;
 pub mod keys;
 pub mod overlay;
 pub mod scope;

@@ -8,7 +8,7 @@ use std::ops::Bound;
 
 use hashbrown::HashTable;
 use wasmill_state::backend::{
-    KeyedStateBackend, Locator, Page, StateError, StateId, StateKey, Values, Write,
+    KeyedStateBackend, Locator, PAGE_ENTRY_BYTES, Page, StateError, StateId, StateKey, Values, Write,
 };
 
 use super::keys::CallKeys;
@@ -222,13 +222,14 @@ impl Overlay {
             *base_len = Some(base);
         }
         out.done = false;
-        let mut used: usize = out.entries.iter().map(|(_, element)| element.len()).sum();
+        let mut used: usize = out.entries.iter().map(entry_bytes).sum();
         let first = usize::try_from(start.saturating_sub(base)).unwrap_or(usize::MAX);
         for element in appended.iter().skip(first) {
-            if !out.entries.is_empty() && used + element.len() > bytes_max {
+            let cost = element.len() + PAGE_ENTRY_BYTES;
+            if !out.entries.is_empty() && used + cost > bytes_max {
                 return Ok(());
             }
-            used += element.len();
+            used += cost;
             out.entries.push((Vec::new(), element.clone()));
         }
         out.done = true;
@@ -376,11 +377,7 @@ fn merge(
 ) -> bool {
     let low = after.map_or(Bound::Unbounded, Bound::Excluded);
     let high = upto.map_or(Bound::Unbounded, Bound::Included);
-    let mut used: usize = out
-        .entries
-        .iter()
-        .map(|(key, value)| key.len() + value.len())
-        .sum();
+    let mut used: usize = out.entries.iter().map(entry_bytes).sum();
     let mut base = base.into_iter().peekable();
     let mut over = pending.range::<[u8], _>((low, high)).peekable();
     loop {
@@ -403,12 +400,17 @@ fn merge(
             (key.clone(), value.clone())
         };
         let Some(value) = value else { continue };
-        if !out.entries.is_empty() && used + key.len() + value.len() > bytes_max {
+        let entry = (key, value);
+        if !out.entries.is_empty() && used + entry_bytes(&entry) > bytes_max {
             return false;
         }
-        used += key.len() + value.len();
-        out.entries.push((key, value));
+        used += entry_bytes(&entry);
+        out.entries.push(entry);
     }
+}
+
+fn entry_bytes((key, value): &(Vec<u8>, Vec<u8>)) -> usize {
+    key.len() + value.len() + PAGE_ENTRY_BYTES
 }
 
 /// Counts a list page by page: only for a page far behind its end while writes are pending.

@@ -14,6 +14,7 @@ use wasmill_state::backend::{KeyedStateBackend, Locator, Page, StateError, State
 use wasmill_state::timers::TimerQueue;
 
 use super::effects::{Emissions, Metrics, TimerOp, apply_timers};
+pub use super::fold::fold_built_in;
 use super::keys::{CallKeys, NONE};
 use super::overlay::{Address, Below, Overlay, read_stored};
 use crate::frame::encode::Clocks;
@@ -21,6 +22,9 @@ use crate::sandbox::limiter::LimitHit;
 
 /// Bytes of one page of a list or a map at most; a page holds at least one entry whatever its size.
 pub const PAGE_BYTES_MAX: usize = 1 << 20;
+
+/// What a write, a timer or an element counts for beside its bytes, so that many empty ones are bounded too.
+pub const ENTRY_BYTES: usize = 64;
 
 /// A state that the function declares, and where it lives.
 #[derive(Clone, Debug)]
@@ -44,6 +48,10 @@ pub struct ScopeLimits {
     pub output_bytes_max: usize,
     /// One value or element.
     pub record_bytes_max: usize,
+    /// State writes and timers of one call together.
+    pub journal_bytes_max: usize,
+    /// The function's own lists of elements together.
+    pub operator_state_bytes_max: usize,
     /// Imports in one call.
     pub host_calls_max: u64,
 }
@@ -73,10 +81,12 @@ pub struct CallScope {
     pub record: RecordAtHand,
     /// The function's own state by the order of `operator-state` in `describe`.
     pub operator_lists: Vec<Vec<Vec<u8>>>,
-    /// Timers of the call.
+    /// Timers of the call; registered by [`CallScope::timer`].
     pub timers: Vec<TimerOp>,
     /// The greatest row index that rows emitted by imports name as their cause.
     pub last_cause: Option<u32>,
+    /// At least what `operator_lists` cost.
+    operator_bytes: usize,
     overlay: Overlay,
     description: Arc<FunctionDescription>,
     context_json: Arc<str>,
@@ -84,6 +94,8 @@ pub struct CallScope {
     ids: Vec<StateId>,
     limits: ScopeLimits,
     backend: Option<Box<dyn KeyedStateBackend>>,
+    /// What the writes and timers of the call have cost.
+    journal_bytes: usize,
     host_calls: u64,
     host_error: Option<StateError>,
     last_read: Option<(Address, Locator)>,
@@ -110,6 +122,7 @@ impl CallScope {
             operator_lists: vec![Vec::new(); description.operator_state.len()],
             timers: Vec::new(),
             last_cause: None,
+            operator_bytes: 0,
             overlay: Overlay::default(),
             ids: states.iter().map(|state| state.id).collect(),
             description,
@@ -117,6 +130,7 @@ impl CallScope {
             states,
             limits,
             backend: None,
+            journal_bytes: 0,
             host_calls: 0,
             host_error: None,
             last_read: None,
@@ -162,6 +176,7 @@ impl CallScope {
     /// Starts a call: nothing is pending.
     pub fn begin_call(&mut self) {
         self.host_calls = 0;
+        self.journal_bytes = 0;
         self.limit_hit.set(None);
         self.last_read = None;
         self.last_cause = None;
@@ -262,6 +277,48 @@ impl CallScope {
         ))
     }
 
+    /// Counts a write before it happens: overwritten ones too, so that counting costs nothing.
+    fn charge(&mut self, entries: usize, bytes: usize) -> Result<(), String> {
+        let cost = entries.saturating_mul(ENTRY_BYTES).saturating_add(bytes);
+        self.journal_bytes = self.journal_bytes.saturating_add(cost);
+        let limit = self.limits.journal_bytes_max;
+        if self.journal_bytes <= limit {
+            return Ok(());
+        }
+        self.hit("journal-bytes-max", limit as u64);
+        Err(format!(
+            "the state writes and timers of one call exceed {limit} bytes: write less in one call, or raise the job's `limits.journal-bytes-max`"
+        ))
+    }
+
+    /// Registers or deletes a timer.
+    pub fn timer(&mut self, op: TimerOp) -> Result<(), String> {
+        self.charge(1, 0)?;
+        self.timers.push(op);
+        Ok(())
+    }
+
+    /// Adds an element to the function's own list at `slot`, which is there.
+    pub fn operator_list_add(&mut self, slot: usize, element: Vec<u8>) -> Result<(), String> {
+        let cost = |element: &Vec<u8>| element.len() + ENTRY_BYTES;
+        let limit = self.limits.operator_state_bytes_max;
+        if self.operator_bytes + cost(&element) > limit {
+            // Lists are also restored, cleared and taken as a whole: what they hold now decides.
+            self.operator_bytes = self.operator_lists.iter().flatten().map(cost).sum();
+        }
+        if self.operator_bytes + cost(&element) > limit {
+            self.hit("operator-state-bytes-max", limit as u64);
+            return Err(format!(
+                "the function's own state exceeds {limit} bytes: raise the job's `limits.operator-state-bytes-max`"
+            ));
+        }
+        if let Some(list) = self.operator_lists.get_mut(slot) {
+            self.operator_bytes += cost(&element);
+            list.push(element);
+        }
+        Ok(())
+    }
+
     /// The value of a value, reducing or aggregating state.
     pub fn value(&mut self, address: Address) -> Result<Option<Vec<u8>>, String> {
         if let Some(pending) = self.overlay.value(address) {
@@ -280,6 +337,7 @@ impl CallScope {
     /// Sets or clears the value of a value, reducing or aggregating state.
     pub fn set_value(&mut self, address: Address, value: Option<Vec<u8>>) -> Result<(), String> {
         self.need_backend()?;
+        self.charge(1, value.as_ref().map_or(0, Vec::len))?;
         let locator = match self.last_read {
             Some((read, locator)) if read == address => locator,
             _ => Locator::UNKNOWN,
@@ -298,6 +356,7 @@ impl CallScope {
     /// Appends to a list state.
     pub fn list_append(&mut self, address: Address, element: Vec<u8>) -> Result<(), String> {
         self.need_backend()?;
+        self.charge(1, element.len())?;
         self.overlay.append(address, element);
         Ok(())
     }
@@ -305,6 +364,7 @@ impl CallScope {
     /// Replaces or clears a list state.
     pub fn list_replace(&mut self, address: Address, elements: Vec<Vec<u8>>) -> Result<(), String> {
         self.need_backend()?;
+        self.charge(1 + elements.len(), elements.iter().map(Vec::len).sum())?;
         self.overlay.replace_list(address, elements);
         Ok(())
     }
@@ -343,6 +403,7 @@ impl CallScope {
         value: Option<Vec<u8>>,
     ) -> Result<(), String> {
         self.need_backend()?;
+        self.charge(1, map_key.len() + value.as_ref().map_or(0, Vec::len))?;
         self.overlay.put(address, map_key, value);
         Ok(())
     }
@@ -350,6 +411,7 @@ impl CallScope {
     /// Clears a map state.
     pub fn map_clear(&mut self, address: Address) -> Result<(), String> {
         self.need_backend()?;
+        self.charge(1, 0)?;
         self.overlay.clear_map(address);
         Ok(())
     }
@@ -420,29 +482,4 @@ pub fn kind_name(kind: StateKind) -> &'static str {
         StateKind::Reducing => "reducing",
         StateKind::Aggregating => "aggregating",
     }
-}
-
-/// Folds by a built-in reducer over signed 64-bit little-endian integers.
-pub fn fold_built_in(reduce: BuiltInReduce, stored: Option<&[u8]>, element: &[u8]) -> Result<i64, String> {
-    let integer = |what: &str, bytes: &[u8]| {
-        <[u8; 8]>::try_from(bytes).map(i64::from_le_bytes).map_err(|_| {
-            format!(
-                "{what} of a built-in reducer must have 8 bytes, this one has {}",
-                bytes.len()
-            )
-        })
-    };
-    let stored = stored
-        .map(|bytes| integer("the accumulator", bytes))
-        .transpose()?;
-    if reduce == BuiltInReduce::Count {
-        return Ok(stored.unwrap_or(0).wrapping_add(1));
-    }
-    let element = integer("an element", element)?;
-    Ok(match (reduce, stored) {
-        (_, None) => element,
-        (BuiltInReduce::Min, Some(stored)) => stored.min(element),
-        (BuiltInReduce::Max, Some(stored)) => stored.max(element),
-        (_, Some(stored)) => stored.wrapping_add(element),
-    })
 }

@@ -10,8 +10,9 @@ use wasmill_model::function::{Description, FunctionDescription};
 use wasmill_model::key::{KeyGroup, MaxParallelism};
 use wasmill_state::backend::KeyedStateBackend;
 use wasmill_state::memory::MemoryBackend;
-use wasmill_state::timers::TimerQueue;
+use wasmill_state::timers::{TimeDomain, TimerQueue};
 
+use super::effects::TimerOp;
 use super::keys::NONE;
 use super::overlay::Address;
 use super::scope::{CallScope, DeclaredState, ScopeLimits};
@@ -44,6 +45,8 @@ fn scope() -> CallScope {
     let limits = ScopeLimits {
         output_bytes_max: 1 << 20,
         record_bytes_max: 1 << 20,
+        journal_bytes_max: 1 << 20,
+        operator_state_bytes_max: 1_000,
         host_calls_max: u64::MAX,
     };
     let mut scope = CallScope::new(Arc::new(description), states, "{}".into(), limits);
@@ -257,6 +260,79 @@ proptest! {
         let expected: Vec<_> = (start as usize..stored + pending).map(|i| vec![i as u8]).collect();
         prop_assert_eq!(page.entries.into_iter().map(|(_, e)| e).collect::<Vec<_>>(), expected);
         prop_assert!(page.done);
+    }
+}
+
+/// How often something is done before it is refused, of at most 100,000 times.
+fn until_refused(mut once: impl FnMut() -> Result<(), String>) -> (usize, String) {
+    for count in 0..100_000 {
+        if let Err(error) = once() {
+            return (count, error);
+        }
+    }
+    (100_000, String::new())
+}
+
+#[test]
+fn the_writes_and_timers_of_one_call_are_limited_also_empty_and_overwritten_ones() {
+    let mut scope = scope();
+    let timer = TimerOp {
+        register: true,
+        domain: TimeDomain::Event,
+        key: 0,
+        namespace: NONE,
+        timestamp: 1,
+    };
+    let flood: [&dyn Fn(&mut CallScope) -> Result<(), String>; 6] = [
+        &|scope| scope.set_value(at(VALUE, 0), Some(vec![0; 1000])),
+        &|scope| scope.list_append(at(LIST, 0), Vec::new()),
+        &|scope| scope.list_replace(at(LIST, 0), vec![Vec::new(); 10]),
+        &|scope| scope.map_put(at(MAP, 0), b"same".to_vec(), None),
+        &|scope| scope.map_clear(at(MAP, 0)),
+        &|scope| scope.timer(timer),
+    ];
+    for write in flood {
+        begin(&mut scope);
+        let (count, error) = until_refused(|| write(&mut scope));
+        assert!((500..20_000).contains(&count), "{count}");
+        assert!(error.contains("journal-bytes-max"), "{error}");
+        assert_eq!(scope.limit_hit().map(|hit| hit.name), Some("journal-bytes-max"));
+        scope.undo();
+    }
+    begin(&mut scope);
+    scope.list_append(at(LIST, 0), Vec::new()).unwrap();
+}
+
+#[test]
+fn a_functions_own_state_is_limited_and_what_was_cleared_counts_no_more() {
+    let mut scope = scope();
+    scope.operator_lists = vec![Vec::new()];
+    for _ in 0..3 {
+        let (count, error) = until_refused(|| scope.operator_list_add(0, Vec::new()));
+        assert_eq!(count, 15);
+        assert!(error.contains("operator-state-bytes-max"), "{error}");
+        scope.operator_lists[0].clear();
+    }
+}
+
+#[test]
+fn a_page_is_bounded_where_its_entries_are_empty() {
+    let mut scope = scope();
+    for stored in [false, true] {
+        for n in 0..5_000_u32 {
+            scope.list_append(at(LIST, 0), Vec::new()).unwrap();
+            scope
+                .map_put(at(MAP, 0), n.to_be_bytes().to_vec(), Some(Vec::new()))
+                .unwrap();
+            if n % 1_000 == 0 && stored {
+                perform(&mut scope, &Op::Apply);
+            }
+        }
+        let list = scope.list_page(at(LIST, 0), 0, 10_000).unwrap();
+        let map = scope.map_page(at(MAP, 0), None, 10_000).unwrap();
+        assert!(list.entries.len() < 400 && !list.done, "{}", list.entries.len());
+        assert!(map.entries.len() < 400 && !map.done, "{}", map.entries.len());
+        perform(&mut scope, &Op::Apply);
     }
 }
 

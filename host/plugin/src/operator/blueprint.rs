@@ -102,6 +102,8 @@ impl Blueprint {
         ScopeLimits {
             output_bytes_max: bytes(self.limits.output_bytes_max),
             record_bytes_max: bytes(self.limits.record_bytes_max),
+            journal_bytes_max: bytes(self.limits.journal_bytes_max),
+            operator_state_bytes_max: bytes(self.limits.operator_state_bytes_max),
             host_calls_max: self.limits.host_calls_max,
         }
     }

@@ -34,6 +34,10 @@ pub struct Limits {
     pub output_bytes_max: u64,
     /// One record that a guest emits, or one value that it writes to state, in bytes; 8 MiB.
     pub record_bytes_max: u64,
+    /// State writes and timers of one call together, in bytes; 64 MiB. Each counts 64 beside its own bytes.
+    pub journal_bytes_max: u64,
+    /// A function's own state in lists of elements, in bytes; 256 MiB. Each element counts 64 beside its own.
+    pub operator_state_bytes_max: u64,
     /// What a guest may print and log in one call, in bytes; 64 KiB. The rest is dropped, which a line says.
     pub log_bytes_max: u64,
     /// Imports that a guest may call in one call; 10,000,000.
@@ -55,6 +59,8 @@ impl Default for Limits {
             open_ms_max: 10_000,
             output_bytes_max: 16 * MIB,
             record_bytes_max: 8 * MIB,
+            journal_bytes_max: 64 * MIB,
+            operator_state_bytes_max: 256 * MIB,
             log_bytes_max: 64 * KIB,
             host_calls_max: 10_000_000,
             recycle_bytes: 128 * MIB,
@@ -94,6 +100,13 @@ impl Limits {
             ("open-ms-max", self.open_ms_max, 10, 3_600_000),
             ("output-bytes-max", self.output_bytes_max, KIB, GIB),
             ("record-bytes-max", self.record_bytes_max, 1, GIB),
+            ("journal-bytes-max", self.journal_bytes_max, KIB, 4 * GIB),
+            (
+                "operator-state-bytes-max",
+                self.operator_state_bytes_max,
+                KIB,
+                4 * GIB,
+            ),
             ("log-bytes-max", self.log_bytes_max, 0, 64 * MIB),
             ("host-calls-max", self.host_calls_max, 1, u64::MAX),
             ("recycle-bytes", self.recycle_bytes, 64 * KIB, u64::MAX),

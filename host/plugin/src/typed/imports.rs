@@ -10,6 +10,7 @@ use crate::frame::answer::check_metric;
 use crate::frame::cursor::Cursor;
 use crate::journal::effects::{MetricKind, TimerOp};
 use crate::journal::keys::NONE;
+use crate::journal::scope::ENTRY_BYTES;
 use crate::sandbox::log::LogLevel;
 
 type Result<T> = wasmtime::Result<T>;
@@ -173,14 +174,14 @@ fn timer(data: &mut Data, register: bool, domain: TimeDomain, timestamp: Timesta
             "timers exist only while a keyed record or a timer is processed".to_owned(),
         ));
     }
-    scope.timers.push(TimerOp {
+    let op = TimerOp {
         register,
         domain,
         key: CURRENT_KEY,
         namespace: NONE,
         timestamp,
-    });
-    Ok(())
+    };
+    scope.timer(op).map_err(trap)
 }
 
 impl operator_state::Host for Data {
@@ -207,8 +208,9 @@ impl operator_state::Host for Data {
             .skip(start as usize)
             .take(max as usize)
             .take_while(|element| {
-                let fits = bytes == 0 || bytes + element.len() <= limit;
-                bytes += element.len().max(1);
+                let cost = element.len() + ENTRY_BYTES;
+                let fits = bytes == 0 || bytes + cost <= limit;
+                bytes += cost;
                 fits
             });
         Ok(page.cloned().collect())
@@ -218,8 +220,8 @@ impl operator_state::Host for Data {
         self.host
             .check_size("an element of operator state", value.len())
             .map_err(trap)?;
-        operator_list(self, slot)?.push(value);
-        Ok(())
+        operator_list(self, slot)?;
+        self.host.operator_list_add(slot as usize, value).map_err(trap)
     }
 
     fn operator_list_clear(&mut self, slot: u32) -> Result<()> {

@@ -88,8 +88,16 @@ fn a_job_that_is_cancelled_after_a_savepoint_does_no_checkpoint_after_it() {
         let (_, answer) = served.get(&format!("/jobs/{job}/checkpoints"));
         let latest = &answer["latest"];
         assert_eq!(latest["savepoint"]["external_path"], location, "{answer}");
-        let newest = answer["history"].as_array().unwrap().iter().map(|entry| entry["id"].as_u64());
-        assert_eq!(newest.max().unwrap(), latest["savepoint"]["id"].as_u64(), "{answer}");
+        let newest = answer["history"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| entry["id"].as_u64());
+        assert_eq!(
+            newest.max().unwrap(),
+            latest["savepoint"]["id"].as_u64(),
+            "{answer}"
+        );
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use crate::backend::Page;
+use crate::backend::{PAGE_ENTRY_BYTES, Page};
 use crate::snapshot::{Elements, append_element};
 
 /// A list's elements lie in chunks of about this many bytes: what an append touches at most.
@@ -78,7 +78,7 @@ impl MapTable {
             if bytes >= bytes_max && !out.entries.is_empty() {
                 return;
             }
-            bytes += map_key.len() + value.len();
+            bytes += map_key.len() + value.len() + PAGE_ENTRY_BYTES;
             out.entries.push((map_key.to_vec(), value.to_vec()));
         }
         out.done = true;
@@ -184,7 +184,7 @@ impl ListTable {
                 if bytes >= bytes_max && !out.entries.is_empty() {
                     return;
                 }
-                bytes += element.len();
+                bytes += element.len() + PAGE_ENTRY_BYTES;
                 out.entries.push((Vec::new(), element.to_vec()));
             }
         }
