@@ -209,17 +209,18 @@ impl PluginRegistry {
     }
 
     /// Deletes one version: by its digest alone under all its names, otherwise under the one name; its
-    /// files go with its last name. Refused where the version is in use.
+    /// files go with its last name. Refused where the version is in use, which is asked when nothing is left to
+    /// wait for: an upload may take minutes, and jobs begin meanwhile.
     pub fn delete(
         &self,
         reference: &str,
-        in_use: &BTreeSet<PluginDigest>,
+        in_use: impl FnOnce() -> BTreeSet<PluginDigest>,
     ) -> Result<PluginInfo, LookupError> {
         // An upload of the same bytes must not find them half deleted.
         let _one_at_a_time = self.uploading.lock().unwrap_or_else(PoisonError::into_inner);
         let info = self.get(reference)?;
         let digest = info.digest;
-        if in_use.contains(&digest) {
+        if in_use().contains(&digest) {
             return Err(LookupError::InUse {
                 reference: info.reference(),
             });

@@ -312,10 +312,10 @@ impl Host {
         }
     }
 
-    /// Digests that jobs which did not end refer to.
+    /// Digests that jobs refer to which did not end or can be resumed.
     pub fn plugins_in_use(&self) -> BTreeSet<PluginDigest> {
         let jobs = self.jobs_locked();
-        let live = jobs.values().filter(|job| !job.is_ended());
+        let live = jobs.values().filter(|job| job.may_run());
         live.flat_map(|job| job.record().plugins())
             .filter_map(|digest| digest.parse().ok())
             .collect()

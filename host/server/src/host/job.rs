@@ -82,6 +82,14 @@ impl Job {
         matches!(&*self.phase(), Phase::Ended(_))
     }
 
+    /// Whether it runs or can be made to: a failed job can be resumed.
+    pub fn may_run(&self) -> bool {
+        match &*self.phase() {
+            Phase::Ended(status) => status.state == JobState::Failed,
+            _ => true,
+        }
+    }
+
     /// The engine's handle while it runs.
     pub fn handle(&self) -> Option<Arc<dyn JobHandle>> {
         match &*self.phase() {

@@ -246,8 +246,9 @@ fn check_parallelism(
         let group = needed.entry(&operator.slot_sharing_group).or_default();
         *group = parallelism.max(*group);
     }
-    let total: u32 = needed.values().sum();
-    if total > options.slots {
+    // Of a union the parallelism is not bounded by the key groups, so the sum of some is more than fits.
+    let total: u64 = needed.values().map(|slots| u64::from(*slots)).sum();
+    if total > u64::from(options.slots) {
         let message = format!(
             "the job needs {total} slots and the host has {}: lower `parallelism`, or start the host with more `slots`",
             options.slots

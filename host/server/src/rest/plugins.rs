@@ -143,6 +143,6 @@ pub async fn show(State(host): App, Path(reference): Path<String>) -> Result<Jso
 #[utoipa::path(delete, path = "/plugins/{reference}", tag = "plugins", params(("reference" = String, Path)),
     responses((status = 200, body = Plugin), (status = 404, body = Errors), (status = 409, body = Errors)))]
 pub async fn delete(State(host): App, Path(reference): Path<String>) -> Result<Json<Plugin>, ApiError> {
-    let info = blocking(move || host.plugins().delete(&reference, &host.plugins_in_use())).await??;
+    let info = blocking(move || host.plugins().delete(&reference, || host.plugins_in_use())).await??;
     Ok(Json(shown(&info, false)?))
 }
