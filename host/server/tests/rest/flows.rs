@@ -1,7 +1,9 @@
 //! What clients do with a job: cancel, savepoint, stop, submit again, restart the host.
 
 use serde_json::Value;
+use wasmill_engine::job::status::JobState;
 use wasmill_server::config::Settings;
+use wasmill_server::host::store::StoredState;
 use wasmill_server::host::{Host, Recover};
 
 use super::host::{ENDLESS, LIMIT, Served, settings};
@@ -79,7 +81,7 @@ fn a_job_that_is_cancelled_after_a_savepoint_does_no_checkpoint_after_it() {
     let served = Served::start();
     // The checkpoints are so close that one would come between the savepoint and the cancellation.
     for _ in 0..3 {
-        let job = served.submit(&ENDLESS.replace("interval: 50ms", "interval: 1ms"));
+        let job = served.submit(&ENDLESS.replace("interval: 50ms", "interval: 10ms"));
         served.wait_for_state(&job, "RUNNING");
         let (status, trigger) = served.post(&format!("/jobs/{job}/savepoints"), "{\"cancel-job\": true}");
         assert_eq!(status, 202, "{trigger}");
@@ -433,23 +435,27 @@ fn a_job_whose_end_cannot_be_stored_goes_on_from_its_checkpoint_at_the_next_star
 #[test]
 fn a_failed_job_is_started_once_by_many_that_resume_it_at_the_same_time() {
     let data = tempfile::tempdir().unwrap();
-    let host = Host::open(settings(data.path()), Recover::RunningJobs).unwrap();
-    let secret = data.path().join("secret");
-    let template = "template: '{i%10}'";
-    let job = ENDLESS.replace(template, &format!("template: {{file: {}}}", secret.display()));
-    assert_ne!(job, ENDLESS);
-    let until = std::time::Instant::now() + LIMIT;
-    let wait_for_end = |id| {
-        while !host.job(id).unwrap().is_ended() {
-            assert!(std::time::Instant::now() < until, "not ended within {LIMIT:?}");
-            std::thread::yield_now();
-        }
-    };
+    let open = || Host::open(settings(data.path()), Recover::RunningJobs).unwrap();
+    let host = open();
     // Whether two look before one of them steps is luck.
-    for _ in 0..5 {
-        let id = host.submit(&job, &Default::default()).unwrap().id;
-        wait_for_end(id);
-        std::fs::write(&secret, "{i%7}").unwrap();
+    let jobs: Vec<_> = (0..4)
+        .map(|_| host.submit(ENDLESS, &Default::default()).unwrap().id)
+        .collect();
+    assert!(host.suspend_all(LIMIT));
+    for id in &jobs {
+        let failed = host.job(*id).unwrap().planned_status(JobState::Failed, None);
+        let state = serde_json::to_vec(&StoredState::ended(failed)).unwrap();
+        std::fs::write(host.job_directory(*id).join("state.json"), state).unwrap();
+    }
+    let weak = std::sync::Arc::downgrade(&host);
+    drop(host);
+    let until = std::time::Instant::now() + LIMIT;
+    while weak.upgrade().is_some() {
+        assert!(std::time::Instant::now() < until, "the host is still held");
+        std::thread::yield_now();
+    }
+    let host = open();
+    for id in jobs {
         let together = std::sync::Barrier::new(4);
         let resumed: usize = std::thread::scope(|scope| {
             let ask = || {
@@ -460,8 +466,6 @@ fn a_failed_job_is_started_once_by_many_that_resume_it_at_the_same_time() {
             asked.into_iter().map(|thread| thread.join().unwrap()).sum()
         });
         assert_eq!(resumed, 1);
-        host.cancel(id).unwrap();
-        wait_for_end(id);
-        std::fs::remove_file(&secret).unwrap();
     }
+    assert!(host.suspend_all(LIMIT));
 }
