@@ -273,6 +273,9 @@ fn until_refused(mut once: impl FnMut() -> Result<(), String>) -> (usize, String
     (100_000, String::new())
 }
 
+/// One write of a call.
+type Write<'a> = dyn Fn(&mut CallScope) -> Result<(), String> + 'a;
+
 #[test]
 fn the_writes_and_timers_of_one_call_are_limited_also_empty_and_overwritten_ones() {
     let mut scope = scope();
@@ -283,7 +286,7 @@ fn the_writes_and_timers_of_one_call_are_limited_also_empty_and_overwritten_ones
         namespace: NONE,
         timestamp: 1,
     };
-    let flood: [&dyn Fn(&mut CallScope) -> Result<(), String>; 6] = [
+    let flood: [&Write<'_>; 6] = [
         &|scope| scope.set_value(at(VALUE, 0), Some(vec![0; 1000])),
         &|scope| scope.list_append(at(LIST, 0), Vec::new()),
         &|scope| scope.list_replace(at(LIST, 0), vec![Vec::new(); 10]),

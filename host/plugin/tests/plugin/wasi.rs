@@ -129,7 +129,7 @@ fn what_is_printed_becomes_lines_of_the_log() {
     assert!(guest.sandbox().log().is_silent());
     call_u64(&mut guest).unwrap();
     assert!(!guest.sandbox().log().is_silent());
-    let lines = guest.sandbox().log().drain();
+    let (_, lines) = guest.sandbox().log().drain();
     let texts: Vec<_> = lines.iter().map(|line| line.text.as_str()).collect();
     assert_eq!(texts, ["hello", "world"]);
 }
