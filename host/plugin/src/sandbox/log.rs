@@ -2,7 +2,7 @@
 //!
 //! Invariant: one call adds at most `log-bytes-max` bytes of text, whatever the guest does; what did not
 //! fit is dropped, which one line says. Nothing here reaches the job's log before its owner drains it, and
-//! nothing is forgotten before that: an owner that makes several calls looks at [`LogBuffer::is_full`] between them.
+//! nothing is forgotten before that: an owner that makes several calls looks at `LogBuffer::is_full` between them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
