@@ -1,4 +1,7 @@
-//! The edges out of a task: who gets which record, and when a batch is sent (G8 in part).
+//! The edges out of a task: who gets which record, and when a batch is sent (G8).
+//!
+//! No partitioner has state: after a restore those that take turns or draw begin anew, and records that were dealt
+//! out differently before are in state that is redistributed by its own rule.
 //!
 //! Invariant: the order of items is kept in each channel. A control item goes after every record that was
 //! pushed before it, so it flushes what is being built.
@@ -18,6 +21,12 @@ use lane::Lane;
 /// A batch in a channel holds at most this many bytes, or a single larger row.
 pub(crate) const BATCH_BYTES_MAX: usize = 64 * 1024;
 
+/// Says to which target each record goes: a component or, in tests, native.
+pub trait CustomPartitioner: Send {
+    /// Appends the target of each record, in order, from 0 to less than `targets`.
+    fn partition(&mut self, rows: &Batch, targets: u32, out: &mut Vec<u32>) -> Result<(), TaskError>;
+}
+
 /// How an edge batches its records.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Buffering {
@@ -33,8 +42,13 @@ pub(crate) struct Edge {
     lanes: Vec<Lane>,
     /// Hash: the lane of each key group.
     lane_of_group: Vec<u16>,
-    /// Rebalance: the lane of the next record.
+    /// Rebalance, rescale: the lane of the next record.
     next: usize,
+    /// Shuffle: what the next draw is made of.
+    seed: u64,
+    custom: Option<Box<dyn CustomPartitioner>>,
+    /// Custom: of the batch at hand.
+    chosen: Vec<u32>,
     buffering: Buffering,
     flush_at: Option<Timestamp>,
     sent: Sent,
@@ -63,7 +77,14 @@ impl Edge {
             .collect();
         Self {
             partitioner,
-            next: subtask as usize % senders.len().max(1),
+            // The targets of a rescale are the sender's own.
+            next: match partitioner {
+                Partitioner::Rescale => 0,
+                _ => subtask as usize % senders.len().max(1),
+            },
+            seed: u64::from(subtask),
+            custom: None,
+            chosen: Vec::new(),
             lanes: senders.into_iter().map(Lane::new).collect(),
             lane_of_group,
             buffering,
@@ -72,20 +93,36 @@ impl Edge {
         }
     }
 
+    /// Shuffle: draws from this seed.
+    pub(crate) fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Custom: asks this one.
+    pub(crate) fn with_custom(mut self, custom: Option<Box<dyn CustomPartitioner>>) -> Self {
+        self.custom = custom;
+        self
+    }
+
     /// Takes records of the chain; sends what fills a batch.
     pub(crate) fn push(&mut self, batch: Batch, now: Timestamp) -> Result<(), TaskError> {
         self.sent.records += u64::from(batch.rows());
         self.sent.bytes += batch.bytes().len() as u64;
         match (self.partitioner, self.lanes.len()) {
             (_, 0) => return Ok(()),
-            (_, 1) | (Partitioner::Forward, _) => self.lanes[0].push(batch, self.buffering.bytes),
+            (Partitioner::Custom, _) => self.push_custom(&batch)?,
+            (_, 1) | (Partitioner::Forward | Partitioner::Global, _) => {
+                self.lanes[0].push(batch, self.buffering.bytes);
+            }
             (Partitioner::Broadcast, _) => {
                 for lane in &mut self.lanes {
                     lane.push(batch.clone(), self.buffering.bytes);
                 }
             }
             (Partitioner::Hash, _) => self.push_hash(&batch)?,
-            (Partitioner::Rebalance, _) => self.push_round_robin(&batch),
+            (Partitioner::Rebalance | Partitioner::Rescale, _) => self.push_round_robin(&batch),
+            (Partitioner::Shuffle, _) => self.push_shuffled(&batch),
         }
         if self.flush_at.is_none() && self.lanes.iter().any(Lane::is_building) {
             self.flush_at = Some(now.saturating_add_unsigned(self.buffering.timeout_ms));
@@ -117,6 +154,43 @@ impl Edge {
                 self.next = 0;
             }
         }
+    }
+
+    fn push_shuffled(&mut self, batch: &Batch) {
+        let (bytes, lanes) = (self.buffering.bytes, self.lanes.len() as u64);
+        for row in batch {
+            let lane = ((u128::from(split_mix(&mut self.seed)) * u128::from(lanes)) >> 64) as usize;
+            self.lanes[lane].push_row(row, bytes);
+        }
+    }
+
+    fn push_custom(&mut self, batch: &Batch) -> Result<(), TaskError> {
+        let (bytes, targets) = (self.buffering.bytes, self.lanes.len() as u32);
+        let Some(custom) = &mut self.custom else {
+            return Err(TaskError::host(
+                "a custom partition has no function: a fault of the host",
+            ));
+        };
+        self.chosen.clear();
+        custom.partition(batch, targets, &mut self.chosen)?;
+        if self.chosen.len() != batch.rows() as usize {
+            return Err(TaskError::user(format!(
+                "the partitioner chose {} targets for {} records: it must choose one for each",
+                self.chosen.len(),
+                batch.rows()
+            )));
+        }
+        for (row, target) in batch.iter().zip(&self.chosen) {
+            let Some(lane) = self.lanes.get_mut(*target as usize) else {
+                let record: String = String::from_utf8_lossy(row.value()).chars().take(200).collect();
+                return Err(TaskError::user(format!(
+                    "the partitioner chose target {target} of {targets}: it must be from 0 to less than {targets}; record \
+                     {record:?}"
+                )));
+            };
+            lane.push_row(row, bytes);
+        }
+        Ok(())
     }
 
     /// Sends an item that is no batch to every target, after all records pushed before it.
@@ -156,157 +230,14 @@ impl Edge {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::channel::{Receiver, channel};
-    use crate::executor::Waker;
-    use wasmill_model::batch::BatchBuilder;
-    use wasmill_model::key::hash;
-    use wasmill_model::row::{FLAG_KEYED, RowHeader};
-
-    const MAX: MaxParallelism = MaxParallelism(128);
-
-    fn edge(partitioner: Partitioner, targets: usize, credits: u32) -> (Edge, Vec<Receiver>) {
-        let (senders, receivers) = (0..targets)
-            .map(|_| channel(credits, Waker::new(), Waker::new()))
-            .unzip();
-        let buffering = Buffering {
-            bytes: 256,
-            timeout_ms: 10,
-        };
-        (Edge::new(partitioner, senders, 0, MAX, buffering), receivers)
-    }
-
-    fn keyed(values: std::ops::Range<u32>) -> Batch {
-        let mut builder = BatchBuilder::default();
-        for value in values {
-            let key = format!("b{value}");
-            let hash = hash(key.as_bytes());
-            let header = RowHeader {
-                flags: FLAG_KEYED,
-                key: hash as u32,
-                group: u32::from(MAX.group_of(hash).0),
-                ..RowHeader::element(None)
-            };
-            builder.push(header, key.as_bytes(), &value.to_le_bytes(), b"");
-        }
-        builder.finish()
-    }
-
-    /// The values in a channel, and where its control items stand among them.
-    fn read(receiver: &Receiver) -> Vec<Result<u32, StreamElement>> {
-        let mut out = Vec::new();
-        while let Some(item) = receiver.receive() {
-            match item {
-                StreamElement::Batch(batch) => {
-                    assert!(batch.bytes().len() <= BATCH_BYTES_MAX);
-                    out.extend(
-                        batch
-                            .iter()
-                            .map(|row| Ok(u32::from_le_bytes(row.value().try_into().unwrap()))),
-                    );
-                }
-                control => out.push(Err(control)),
-            }
-        }
-        out
-    }
-
-    #[test]
-    fn hash_sends_a_key_to_the_owner_of_its_group_and_keeps_the_order() {
-        let (mut edge, receivers) = edge(Partitioner::Hash, 3, 1_000);
-        edge.push(keyed(0..500), 0).unwrap();
-        edge.control(&StreamElement::Watermark(7));
-        let mut seen = 0;
-        for (index, receiver) in receivers.iter().enumerate() {
-            let mut items = read(receiver);
-            assert_eq!(
-                items.pop(),
-                Some(Err(StreamElement::Watermark(7))),
-                "the watermark is last"
-            );
-            let values: Vec<u32> = items.into_iter().map(Result::unwrap).collect();
-            assert!(values.is_sorted());
-            for value in &values {
-                let group = MAX.group_of(hash(format!("b{value}").as_bytes()));
-                assert_eq!(MAX.subtask_of(group, 3) as usize, index);
-            }
-            seen += values.len();
-        }
-        assert_eq!(seen, 500);
-    }
-
-    #[test]
-    fn rebalance_deals_records_one_by_one_wherever_batches_are_cut() {
-        let (mut edge, receivers) = edge(Partitioner::Rebalance, 2, 1_000);
-        for cut in [0..3, 3..4, 4..10] {
-            edge.push(keyed(cut), 0).unwrap();
-        }
-        edge.flush();
-        assert_eq!(read(&receivers[0]), [Ok(0), Ok(2), Ok(4), Ok(6), Ok(8)]);
-        assert_eq!(read(&receivers[1]), [Ok(1), Ok(3), Ok(5), Ok(7), Ok(9)]);
-    }
-
-    #[test]
-    fn forward_hands_a_large_batch_over_without_copying_it() {
-        let (mut edge, receivers) = edge(Partitioner::Forward, 1, 1_000);
-        let batch = keyed(0..100);
-        edge.push(batch.clone(), 0).unwrap();
-        let Some(StreamElement::Batch(received)) = receivers[0].receive() else {
-            panic!("the batch was not sent at once");
-        };
-        assert_eq!(received.bytes().as_ptr(), batch.bytes().as_ptr());
-    }
-
-    #[test]
-    fn small_batches_wait_for_the_timeout_and_keep_their_order_before_a_large_one() {
-        let (mut edge, receivers) = edge(Partitioner::Forward, 1, 1_000);
-        edge.push(keyed(0..1), 100).unwrap();
-        edge.push(keyed(1..2), 105).unwrap();
-        assert_eq!(edge.flush_at(), Some(110));
-        assert!(!receivers[0].is_readable());
-        edge.push(keyed(2..100), 106).unwrap();
-        let values: Vec<u32> = read(&receivers[0]).into_iter().map(Result::unwrap).collect();
-        assert_eq!(values, (0..100).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn broadcast_gives_every_target_everything() {
-        let (mut edge, receivers) = edge(Partitioner::Broadcast, 3, 1_000);
-        edge.push(keyed(0..40), 0).unwrap();
-        edge.flush();
-        for receiver in &receivers {
-            assert_eq!(read(receiver).len(), 40);
-        }
-    }
-
-    #[test]
-    fn without_credit_items_wait_in_order_and_other_lanes_go_on() {
-        let (mut edge, receivers) = edge(Partitioner::Broadcast, 2, 1);
-        let first = edge.push(keyed(0..20), 0);
-        assert!(first.is_ok());
-        edge.push(keyed(20..40), 0).unwrap();
-        edge.control(&StreamElement::Watermark(1));
-        assert!(!edge.drain());
-        let mut slow = Vec::new();
-        for _ in 0..4 {
-            slow.extend(read(&receivers[0]));
-            edge.drain();
-        }
-        assert_eq!(
-            slow.len(),
-            41,
-            "lane 0 has everything although lane 1 was never read"
-        );
-        assert_eq!(slow[40], Err(StreamElement::Watermark(1)));
-    }
-
-    #[test]
-    fn a_batch_larger_than_a_buffer_may_be_is_cut() {
-        let (mut edge, receivers) = edge(Partitioner::Forward, 1, 1_000);
-        edge.push(keyed(0..10_000), 0).unwrap();
-        edge.flush();
-        assert_eq!(read(&receivers[0]).len(), 10_000);
-    }
+/// The next number of Steele, Lea and Flood's SplitMix64.
+fn split_mix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
+
+#[cfg(test)]
+mod tests;

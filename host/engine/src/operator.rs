@@ -100,6 +100,12 @@ pub trait Operator: Send {
         Ok(())
     }
 
+    /// Whether watermarks and idleness of its input end here: it emits its own by [`Output::signal`]. Of its
+    /// input's watermarks it hears only the last one, [`wasmill_model::time::WATERMARK_END`].
+    fn makes_watermarks(&self) -> bool {
+        false
+    }
+
     /// At a barrier, when all rows before it are processed. Must be quick; keyed state and timers are
     /// frozen by the task itself. A sink pre-commits here.
     fn snapshot(
@@ -136,6 +142,12 @@ pub trait Operator: Send {
     /// When the operator would like [`Operator::on_wake`] although nothing came in, in processing time.
     fn wake_at(&self) -> Option<Timestamp> {
         None
+    }
+
+    /// Before each [`Operator::on_wake`]: for how long the task could not go on for want of credit so far, ms.
+    /// Idleness does not count that.
+    fn on_backpressured(&mut self, total_ms: i64) {
+        let _ = total_ms;
     }
 
     /// The time of [`Operator::wake_at`] has come; afterwards it must be later, or none.

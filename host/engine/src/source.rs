@@ -36,6 +36,13 @@ pub trait SourceReader: Send {
         out: &mut BatchBuilder,
     ) -> Result<SourceStatus, TaskError>;
 
+    /// Which splits it reads, for watermarks of each (T4): appends what has changed since the last call. Asked
+    /// once after the reader was made and after every poll. Rows of a split carry its number as their port; one
+    /// that ends has given all its rows. A reader that never says anything has one split, number 0.
+    fn split_changes(&mut self, out: &mut Vec<SplitChange>) {
+        let _ = out;
+    }
+
     /// The position after the last row given, as elements to be redistributed. Every element that
     /// belongs to this subtask, also those of splits already read to their end.
     fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<Vec<Vec<u8>>, TaskError>;
@@ -45,6 +52,15 @@ pub trait SourceReader: Send {
         let _ = checkpoint;
         Ok(())
     }
+}
+
+/// A change of the splits of a reader. Numbers are the reader's own and mean nothing elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SplitChange {
+    /// It is read from now on; the last poll may hold rows of it.
+    Added(u16),
+    /// It has come to its end with the last poll.
+    Finished(u16),
 }
 
 /// What a reader says after a poll.

@@ -6,6 +6,7 @@
 //! does at most some 10 ms of work and never blocks. The task goes on answering barriers after its input
 //! has ended, until the master tells it to finish.
 
+mod account;
 pub(crate) mod alignment;
 pub(crate) mod chain;
 mod freeze;
@@ -17,7 +18,6 @@ pub(crate) mod snapshot;
 pub(crate) mod source;
 #[cfg(test)]
 mod tests;
-pub(crate) mod watermark;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,14 +27,13 @@ use std::sync::atomic::Ordering;
 use wasmill_model::batch::Batch;
 use wasmill_model::element::{Barrier, SnapshotKind, StreamElement};
 use wasmill_model::id::CheckpointId;
-use wasmill_model::time::{Timestamp, WATERMARK_END, WATERMARK_NONE};
-use wasmill_state::timers::TimeDomain;
+use wasmill_model::time::{TimeSignal, Timestamp, WATERMARK_NONE};
 
 use crate::clock::Clock;
 use crate::error::TaskError;
-use crate::exchange::Sent;
 use crate::executor::{Actor, Step};
 use crate::metrics::{SubtaskMetrics, add};
+use crate::output::Emitted;
 use chain::Chain;
 use freeze::{check_claimed, freeze};
 use inputs::{Inputs, Received};
@@ -42,7 +41,6 @@ use mailbox::{Command, Mailbox, TaskEvent};
 use pace::Pace;
 use snapshot::{Part, SnapshotWriter};
 use source::SourceHead;
-use watermark::Advance;
 
 /// The last checkpoint number: what a job without checkpoints commits at its end.
 const CHECKPOINT_AT_END: CheckpointId = CheckpointId(u64::MAX);
@@ -52,7 +50,7 @@ pub(crate) enum Head {
     /// A source of its own.
     Source(Box<SourceHead>),
     /// Channels of other tasks.
-    Channels(Inputs),
+    Channels(Box<Inputs>),
 }
 
 /// What was read and is not done yet, in order.
@@ -61,11 +59,8 @@ enum Work {
         port: u16,
         rest: Batch,
     },
-    /// The clock moves; operators before `node` have been told.
-    Watermark {
-        to: Timestamp,
-        node: usize,
-    },
+    /// What a source says at its end.
+    Last(Vec<Emitted>),
     /// The input has ended; operators before `node` have been told.
     End {
         node: usize,
@@ -161,7 +156,7 @@ impl Task {
             if self.is_cancelled_before_start() {
                 return Ok(self.gone());
             }
-            self.open()?;
+            self.open(now)?;
             return Ok(Step::Progress);
         }
         while let Some(command) = self.parts.commands.receive() {
@@ -177,13 +172,17 @@ impl Task {
             }
             self.waiting = Some(Waiting::Credit);
             let chain = &self.parts.chain;
-            let timer = self.next_timer().filter(|_| !self.overdrawn);
+            let timer = self.next_timer().filter(|_| self.may_overdraw());
             let until = [timer, chain.next_flush(), chain.next_wake()];
             return Ok(Step::Blocked {
                 until: until.into_iter().flatten().min(),
             });
         }
         self.overdrawn = false;
+        if self.parts.chain.has_pending() {
+            self.parts.chain.work_on()?;
+            return Ok(Step::Progress);
+        }
         if let Some(work) = self.work.pop_front() {
             self.perform(work)?;
             return Ok(Step::Progress);
@@ -206,9 +205,9 @@ impl Task {
         std::iter::from_fn(|| self.parts.commands.receive()).any(|c| matches!(c, Command::Cancel { .. }))
     }
 
-    fn open(&mut self) -> Result<(), TaskError> {
+    fn open(&mut self, now: Timestamp) -> Result<(), TaskError> {
         if let Head::Source(source) = &mut self.parts.head {
-            source.open()?;
+            source.open(now)?;
         }
         self.parts.chain.open()?;
         let allow = self.parts.allow_non_restored;
@@ -228,6 +227,11 @@ impl Task {
                 return Ok(true);
             }
             Command::Trigger { barrier, drain } => self.on_trigger(barrier, drain),
+            Command::Align { until } => {
+                if let Head::Source(source) = &mut self.parts.head {
+                    source.hold_back_above(until);
+                }
+            }
             Command::Complete(checkpoint) => {
                 if let Head::Source(source) = &mut self.parts.head {
                     source.on_checkpoint_complete(checkpoint)?;
@@ -259,18 +263,29 @@ impl Task {
             return;
         };
         if drain && !source.is_finished() {
-            source.finish();
-            self.end_input();
+            // After the barriers that were asked for before.
+            let last = source.finish();
+            self.work.push_back(Work::Last(last));
+            self.work.push_back(Work::End { node: 0 });
         }
         self.work.push_back(Work::Barrier { barrier });
     }
 
-    fn end_input(&mut self) {
-        self.work.push_back(Work::Watermark {
-            to: WATERMARK_END,
-            node: 0,
-        });
-        self.work.push_back(Work::End { node: 0 });
+    /// Takes what the source emits.
+    fn enter(&mut self, emitted: Vec<Emitted>) -> Result<(), TaskError> {
+        for emitted in emitted {
+            if let Emitted::Signal(signal) = emitted {
+                self.note_clock(signal);
+            }
+            self.parts.chain.enter(emitted)?;
+        }
+        Ok(())
+    }
+
+    fn note_clock(&self, signal: TimeSignal) {
+        if let TimeSignal::Watermark(to) = signal {
+            self.parts.metrics.watermark.store(to, Ordering::Relaxed);
+        }
     }
 
     /// Without a final checkpoint sinks commit what they have.
@@ -290,20 +305,7 @@ impl Task {
     fn read(&mut self, now: Timestamp) -> Result<bool, TaskError> {
         self.pace.fix(self.parts.snapshots.executor.rows_max());
         match &mut self.parts.head {
-            Head::Source(source) => {
-                if source.poll_at().is_none_or(|at| at > now) {
-                    return Ok(false);
-                }
-                let polled = source.poll(now, self.pace.rows())?;
-                self.rows = polled.batch.rows();
-                if !polled.batch.is_empty() {
-                    self.parts.chain.enter(polled.batch)?;
-                }
-                if polled.finished {
-                    self.end_input();
-                }
-                Ok(true)
-            }
+            Head::Source(_) => self.read_source(now),
             Head::Channels(inputs) => {
                 let Some(received) = inputs.receive() else {
                     return Ok(false);
@@ -314,9 +316,10 @@ impl Task {
                         add(&self.parts.metrics.bytes_in, batch.bytes().len() as u64);
                         self.perform(Work::Batch { port, rest: batch })?;
                     }
-                    Received::Clock(Advance::To(to)) => self.perform(Work::Watermark { to, node: 0 })?,
-                    Received::Clock(Advance::Idle) => self.parts.chain.control(&StreamElement::Idle),
-                    Received::Clock(Advance::Active) => self.parts.chain.control(&StreamElement::Active),
+                    Received::Clock(signal) => {
+                        self.note_clock(signal);
+                        self.parts.chain.on_signal(signal)?;
+                    }
                     Received::Barrier(barrier) => self.perform(Work::Barrier { barrier })?,
                     Received::End => self.perform(Work::End { node: 0 })?,
                     Received::Nothing => {}
@@ -326,11 +329,37 @@ impl Task {
         }
     }
 
+    fn read_source(&mut self, now: Timestamp) -> Result<bool, TaskError> {
+        let Head::Source(source) = &mut self.parts.head else {
+            return Ok(false);
+        };
+        let ticked = source.tick_at().is_some_and(|at| at <= now);
+        let mut emitted = Vec::new();
+        if ticked {
+            source.tick(now, self.parts.chain.backpressured_ms(), &mut emitted)?;
+            if let Some(watermark) = source.report(now) {
+                let event = TaskEvent::SourceWatermark(watermark);
+                self.parts.snapshots.reporter.send(event);
+            }
+        }
+        let polls = source.poll_at().is_some_and(|at| at <= now);
+        if polls {
+            let polled = source.poll(now, self.pace.rows(), &mut emitted)?;
+            self.rows = polled.rows;
+            if polled.finished {
+                emitted.extend(source.finish());
+                self.work.push_back(Work::End { node: 0 });
+            }
+        }
+        self.enter(emitted)?;
+        Ok(ticked || polls)
+    }
+
     /// Does a piece of work; what is left of it comes first in the next step.
     fn perform(&mut self, work: Work) -> Result<(), TaskError> {
         match work {
             Work::Batch { port, rest } => self.process(port, rest),
-            Work::Watermark { to, node } => self.advance(to, node),
+            Work::Last(emitted) => self.enter(emitted),
             Work::End { node } => self.end(node),
             Work::Barrier { barrier } => self.snapshot(&barrier),
         }
@@ -348,21 +377,6 @@ impl Task {
             let rest = batch.skip(taken);
             self.work.push_front(Work::Batch { port, rest });
         }
-        Ok(())
-    }
-
-    /// In each operator, in order: its clock moves, its timers fire, it is told; then downstream.
-    fn advance(&mut self, to: Timestamp, first: usize) -> Result<(), TaskError> {
-        for node in first..self.parts.chain.nodes.len() {
-            self.parts.chain.set_watermark(node, to);
-            if self.parts.chain.fire(node, TimeDomain::Event)? {
-                self.work.push_front(Work::Watermark { to, node });
-                return Ok(());
-            }
-            self.parts.chain.on_watermark(node)?;
-        }
-        self.parts.metrics.watermark.store(to, Ordering::Relaxed);
-        self.parts.chain.control(&StreamElement::Watermark(to));
         Ok(())
     }
 
@@ -406,20 +420,25 @@ impl Task {
         }
         let mut fired = false;
         for node in 0..self.parts.chain.nodes.len() {
-            fired |= self.parts.chain.fire(node, TimeDomain::Processing)?;
+            fired |= self.parts.chain.fire_processing(node)?;
         }
         Ok(fired)
     }
 
     /// Without credit: fires timers while they emit nothing, and one call's results beyond.
     fn fire_on_account(&mut self) -> Result<bool, TaskError> {
-        if self.overdrawn {
+        // Not within a watermark: what that has led to so far goes first.
+        if !self.may_overdraw() {
             return Ok(false);
         }
         let before = self.parts.chain.sent().records;
         let fired = self.fire_processing_timers()?;
         self.overdrawn = self.parts.chain.sent().records > before;
         Ok(fired)
+    }
+
+    fn may_overdraw(&self) -> bool {
+        !self.overdrawn && !self.parts.chain.has_pending()
     }
 
     fn next_timer(&self) -> Option<Timestamp> {
@@ -432,11 +451,11 @@ impl Task {
     fn next_due(&self) -> Option<Timestamp> {
         let chain = &self.parts.chain;
         let timer = self.next_timer();
-        let poll = match &self.parts.head {
-            Head::Source(source) => source.poll_at(),
-            Head::Channels(_) => None,
+        let (poll, tick) = match &self.parts.head {
+            Head::Source(source) => (source.poll_at(), source.tick_at()),
+            Head::Channels(_) => (None, None),
         };
-        [timer, poll, chain.next_wake(), chain.next_flush()]
+        [timer, poll, tick, chain.next_wake(), chain.next_flush()]
             .into_iter()
             .flatten()
             .min()
@@ -454,35 +473,6 @@ impl Task {
             .get_or_insert(self.parts.snapshots.reporter.subtask.index);
         self.parts.snapshots.reporter.send(TaskEvent::Failed(error));
         Step::Finished
-    }
-
-    fn account_waiting(&mut self, now_ns: u64) {
-        let waited = now_ns.saturating_sub(self.last_ns);
-        self.parts.metrics.waiting_since_ns.store(0, Ordering::Relaxed);
-        match self.waiting.take() {
-            Some(Waiting::Input) => add(&self.parts.metrics.idle_ns, waited),
-            Some(Waiting::Credit) => add(&self.parts.metrics.backpressured_ns, waited),
-            None => add(&self.parts.metrics.busy_ns, waited),
-        }
-    }
-
-    fn account_work(&mut self, started: u64, ended: u64) {
-        let worked = ended.saturating_sub(started);
-        add(&self.parts.metrics.busy_ns, worked);
-        if self.rows > 0 {
-            self.pace.record(self.rows, worked);
-            let Sent { records, bytes } = self.parts.chain.sent();
-            self.parts.metrics.records_out.store(records, Ordering::Relaxed);
-            self.parts.metrics.bytes_out.store(bytes, Ordering::Relaxed);
-        }
-        self.last_ns = ended;
-        if let Some(waiting) = self.waiting {
-            let metrics = &self.parts.metrics;
-            metrics
-                .waits_for_credit
-                .store(waiting == Waiting::Credit, Ordering::Relaxed);
-            metrics.waiting_since_ns.store(ended.max(1), Ordering::Relaxed);
-        }
     }
 }
 

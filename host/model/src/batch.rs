@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::key::{self, MaxParallelism};
 use crate::row::{self, FLAG_KEYED, HEADER_LEN, RowError, RowHeader, RowRef};
+use crate::time::Timestamp;
 
 /// An immutable, reference-counted sequence of rows. Cloning and slicing copy no row.
 ///
@@ -72,6 +73,34 @@ impl Batch {
         Self {
             bytes: self.bytes.slice(offset..),
             rows: self.rows.saturating_sub(first),
+        }
+    }
+
+    /// The same rows at other times: one timestamp for each, in order. Rows beyond the last timestamp keep theirs.
+    pub fn with_timestamps(&self, timestamps: &[Timestamp]) -> Self {
+        let mut bytes = self.bytes.to_vec();
+        let mut offset = 0;
+        for (row, timestamp) in self.iter().zip(timestamps) {
+            row::set_timestamp(&mut bytes[offset..], *timestamp);
+            offset += row.len();
+        }
+        Self {
+            bytes: Bytes::from(bytes),
+            rows: self.rows,
+        }
+    }
+
+    /// The same rows, all with that port.
+    pub fn with_port(&self, port: u16) -> Self {
+        let mut bytes = self.bytes.to_vec();
+        let mut offset = 0;
+        for row in self {
+            bytes[offset + 6..offset + 8].copy_from_slice(&port.to_le_bytes());
+            offset += row.len();
+        }
+        Self {
+            bytes: Bytes::from(bytes),
+            rows: self.rows,
         }
     }
 
@@ -281,6 +310,32 @@ mod tests {
             assert_eq!(values, [b"a".to_vec(), vec![], b"ccc".to_vec()]);
             assert_eq!(head.rows() + tail.rows(), 3);
         }
+    }
+
+    #[test]
+    fn other_timestamps_change_nothing_else() {
+        let mut builder = BatchBuilder::default();
+        builder.push(RowHeader::element(None), b"", b"a", b"");
+        let keyed = RowHeader {
+            flags: FLAG_KEYED | FLAG_EXTENSION,
+            key: 7,
+            group: 9,
+            ..RowHeader::element(None)
+        };
+        builder.push(keyed, b"bk", b"b", b"extension");
+        builder.push(RowHeader::element(Some(3)), b"", b"c", b"");
+        let moved = builder.finish().with_timestamps(&[i64::MIN, 5]);
+        let rows: Vec<_> = moved.iter().map(|row| (row.timestamp(), row.value())).collect();
+        assert_eq!(
+            rows,
+            [(Some(i64::MIN), &b"a"[..]), (Some(5), b"b"), (Some(3), b"c")]
+        );
+        let second = moved.iter().nth(1).unwrap();
+        assert_eq!(
+            (second.key(), second.extension()),
+            (Some(&b"bk"[..]), &b"extension"[..])
+        );
+        assert_eq!((second.key_field(), second.group_field()), (7, 9));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
 use crate::id::CheckpointId;
-use crate::time::Timestamp;
+use crate::time::{TimeSignal, Timestamp};
 
 /// One item of a channel. Items are immutable and cheap to clone, so a barrier may overtake them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,16 @@ pub enum StreamElement {
     Barrier(Arc<Barrier>),
     /// No more records will come; barriers still do.
     End,
+}
+
+impl From<TimeSignal> for StreamElement {
+    fn from(signal: TimeSignal) -> Self {
+        match signal {
+            TimeSignal::Watermark(watermark) => Self::Watermark(watermark),
+            TimeSignal::Idle => Self::Idle,
+            TimeSignal::Active => Self::Active,
+        }
+    }
 }
 
 /// Cuts the stream for one checkpoint.

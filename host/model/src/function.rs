@@ -23,6 +23,9 @@ pub struct FunctionDescription {
     /// Format of the records that it reads.
     #[serde(default)]
     pub input: Format,
+    /// That it has a second input, and the format of its records there (G10): rows of it have port 1.
+    #[serde(default)]
+    pub second_input: Option<Format>,
     /// Format of the records that it emits.
     #[serde(default)]
     pub output: Format,
@@ -44,6 +47,14 @@ pub struct FunctionDescription {
 }
 
 impl FunctionDescription {
+    /// How many inputs it has.
+    pub fn ports(&self) -> u16 {
+        match self.second_input {
+            Some(_) => 2,
+            None => 1,
+        }
+    }
+
     /// Whether it keeps state of its own that is snapshotted at every barrier.
     pub fn is_buffering(&self) -> bool {
         self.raw_state || !self.operator_state.is_empty()
@@ -270,6 +281,13 @@ impl FunctionDescription {
         }
         if let Some(output) = duplicate(self.side_outputs.iter().map(|s| &s.name)) {
             return fail(format!("side output `{output}` is declared twice"));
+        }
+        let connects = matches!(
+            self.kind,
+            FunctionKind::Map | FunctionKind::FlatMap | FunctionKind::Process
+        );
+        if self.second_input.is_some() && !connects {
+            return fail("`second-input` belongs to a map, a flat-map or a process".to_owned());
         }
         if !self.state.is_empty() && !self.kind.needs_key() {
             return fail("keyed state needs a keyed kind: reduce, aggregate or process".to_owned());

@@ -9,9 +9,13 @@ use crate::id::OperatorUid;
 use crate::key::MaxParallelism;
 
 mod validate;
+mod watermarks;
 pub mod window;
 
 pub use validate::{GraphError, GraphWarning};
+pub use watermarks::{
+    FunctionRef, TimeUnit, TimestampSource, WatermarkAlignment, WatermarkGeneration, WatermarkStrategy,
+};
 
 /// A job as the engine takes it. Serialised into the host's data directory, so fields are only added.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,6 +72,17 @@ pub enum OperatorKind {
         config: serde_json::Value,
         /// Format of its records.
         format: Format,
+        /// Their event time; `None`: timestamps as the connector gives them, no watermark but the last.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        watermarks: Option<WatermarkStrategy>,
+    },
+    /// Gives records timestamps and makes watermarks of them; those of its input end here, but for the last (T3).
+    AssignTimestamps {
+        /// How.
+        strategy: WatermarkStrategy,
+        /// Format of the records. Filled in by validation.
+        #[serde(default)]
+        format: Format,
     },
     /// A registered sink.
     Sink {
@@ -100,6 +115,11 @@ pub enum OperatorKind {
     Partition {
         /// To whom.
         partitioner: Partitioner,
+    },
+    /// Redistributes as a component's function says (G8).
+    PartitionCustom {
+        /// It.
+        function: FunctionRef,
     },
     /// A rolling aggregation of the host (G7).
     Rolling {
@@ -141,6 +161,15 @@ pub enum Partitioner {
     Rebalance,
     /// Everyone.
     Broadcast,
+    /// One at random, each time anew.
+    Shuffle,
+    /// Round robin over those next to the sender: where there are more targets each sender has some of its own,
+    /// where there are fewer several senders share one.
+    Rescale,
+    /// Subtask 0.
+    Global,
+    /// Whom a function says.
+    Custom,
 }
 
 /// A rolling aggregation over a field of JSON records (G7). The first record of a key is kept whole;
@@ -183,6 +212,8 @@ pub struct JobSettings {
     pub checkpointing: Option<CheckpointSettings>,
     /// `None`: none without checkpointing, exponential delay with it (C9).
     pub restart: Option<RestartStrategy>,
+    /// How often watermarks are made, ms of processing time; 0: only by generators that emit with records.
+    pub auto_watermark_interval_ms: u64,
     /// A batch that is not full is sent after this time, ms.
     pub buffer_timeout_ms: u64,
     /// A batch is full at this size; at most 64 KiB.
@@ -201,6 +232,7 @@ impl Default for JobSettings {
             parallelism: 1,
             checkpointing: None,
             restart: None,
+            auto_watermark_interval_ms: 200,
             buffer_timeout_ms: 10,
             buffer_bytes: 32 * 1024,
             cancellation_timeout_ms: 180_000,

@@ -293,6 +293,12 @@ pub(crate) fn header_bytes(
     fixed
 }
 
+/// Gives the row at the front of `bytes` a timestamp.
+pub(crate) fn set_timestamp(bytes: &mut [u8], timestamp: Timestamp) {
+    bytes[5] |= FLAG_TIMESTAMP;
+    bytes[16..24].copy_from_slice(&timestamp.to_le_bytes());
+}
+
 /// Appends a row. Key, value and extension must together stay under 4 GiB; callers limit records far
 /// below that (`Limits::record_bytes_max`).
 #[inline]

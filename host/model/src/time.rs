@@ -8,3 +8,14 @@ pub const WATERMARK_NONE: Timestamp = i64::MIN;
 
 /// The watermark at the end of input: nothing more will come.
 pub const WATERMARK_END: Timestamp = i64::MAX;
+
+/// What a stream says of its event time, in order with its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeSignal {
+    /// No record with a timestamp at or before this one will come.
+    Watermark(Timestamp),
+    /// The stream takes no part in the minimum of watermarks until it is active again.
+    Idle,
+    /// The stream takes part again.
+    Active,
+}

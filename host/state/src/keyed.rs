@@ -3,13 +3,14 @@
 //! Invariant: a restore of the same groups gives back exactly the entries and timers that were frozen,
 //! whichever backend wrote the file and whichever reads it.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use wasmill_model::id::CheckpointId;
 use wasmill_model::key::{KeyGroup, KeyGroupRange, MaxParallelism};
 
-use crate::backend::{FrozenState, KeyedStateBackend, SnapshotFile, StateError, StateSnapshot};
-use crate::snapshot::{GroupBlock, SnapshotHeader, SnapshotReader, SnapshotWriter};
+use crate::backend::{FrozenState, KeyedStateBackend, SnapshotFile, StateError, StateId, StateSnapshot};
+use crate::snapshot::{Entry, GroupBlock, SnapshotHeader, SnapshotReader, SnapshotWriter};
 use crate::timers::{TimeDomain, Timer, TimerQueue};
 
 /// Freezes keyed state and timers. Returns at once; the handle is written by another thread.
@@ -66,6 +67,59 @@ pub fn restore(
         })?;
     }
     Ok(())
+}
+
+/// Is given the backend, a key's group and the encoded key.
+pub type VisitKey<'a> = dyn FnMut(&mut dyn KeyedStateBackend, KeyGroup, &[u8]) -> Result<(), StateError> + 'a;
+
+/// Hands every key that has something in a state, in any namespace, to `visit`, once: group after group, keys of a
+/// group in byte order. They are those of the moment of the call, whatever `visit` writes. Copies a group's state at
+/// a time.
+pub fn for_each_key(
+    backend: &mut dyn KeyedStateBackend,
+    state: StateId,
+    visit: &mut VisitKey<'_>,
+) -> Result<(), StateError> {
+    let (range, max_parallelism) = (backend.range(), backend.max_parallelism());
+    let mut frozen = backend.snapshot()?;
+    let header = SnapshotHeader {
+        checkpoint: CheckpointId(0),
+        range,
+        max_parallelism,
+        states: frozen.states(),
+    };
+    let mut copy = Vec::new();
+    for group in range.iter() {
+        copy.clear();
+        let mut writer = SnapshotWriter::new(&mut copy, &header)?;
+        writer.begin_group(group)?;
+        frozen.write_group(group, &mut writer)?;
+        writer.finish()?;
+        for key in keys_of(&copy, group, usize::from(state.0))? {
+            visit(backend, group, &key)?;
+        }
+    }
+    Ok(())
+}
+
+fn keys_of(copy: &[u8], group: KeyGroup, of: usize) -> Result<BTreeSet<Vec<u8>>, StateError> {
+    let mut keys = BTreeSet::new();
+    let mut file = copy;
+    SnapshotReader::open(&mut file)?.read_group(group, &mut |block| {
+        if let GroupBlock::Entries { state, mut entries } = block
+            && state == of
+        {
+            entries.try_for_each(|entry| {
+                let (Entry::Value { key, .. } | Entry::Map { key, .. } | Entry::List { key, .. }) = entry?;
+                if !keys.contains(key) {
+                    keys.insert(key.to_vec());
+                }
+                Ok::<_, StateError>(())
+            })?;
+        }
+        Ok(())
+    })?;
+    Ok(keys)
 }
 
 struct KeyedSnapshot {

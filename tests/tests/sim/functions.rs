@@ -1,19 +1,20 @@
 //! The functions of the simulated job: ordinary implementations of the product's operator.
 //!
-//! count (value state, a timer a key) → gather (map and list state, a timer a key) → buffer (operator
+//! (pass →) count (value state, a timer a key) → gather (map and list state, a timer a key) → buffer (operator
 //! state). What they emit does not depend on the order in which records meet.
 
 mod buffer;
 mod count;
 mod gather;
+mod pass;
 
 use serde_json::Value;
 use wasmill_engine::error::TaskError;
 use wasmill_engine::operator::{Operator, OperatorContext};
-use wasmill_engine::registry::FunctionProvider;
+use wasmill_engine::registry::{CustomPartitioner, FunctionProvider};
 use wasmill_model::batch::BatchBuilder;
 use wasmill_model::function::{FunctionDescription, StateDeclaration, StateKind};
-use wasmill_model::graph::JobSettings;
+use wasmill_model::graph::{FunctionRef, JobSettings};
 use wasmill_model::key::{self, KeyGroup};
 use wasmill_model::row::RowHeader;
 use wasmill_state::backend::{Locator, NONE, StateId, StateKey, Values};
@@ -26,6 +27,8 @@ pub(crate) struct Functions {
     pub(crate) external: Shared,
     /// Bytes by which values are longer than they need be.
     pub(crate) padding: usize,
+    /// Whether no record may come at or behind a watermark.
+    pub(crate) never_late: bool,
 }
 
 impl FunctionProvider for Functions {
@@ -37,11 +40,20 @@ impl FunctionProvider for Functions {
         _: &JobSettings,
     ) -> Result<Box<dyn Operator>, TaskError> {
         match description.name.as_str() {
-            "count" => Ok(Box::new(count::Count::new(self.external.clone(), self.padding))),
+            "count" => Ok(Box::new(count::Count::new(
+                self.external.clone(),
+                self.padding,
+                self.never_late,
+            ))),
+            "pass" => Ok(Box::new(pass::Pass)),
             "gather" => Ok(Box::new(gather::Gather::new(self.external.clone()))),
             "buffer" => Ok(Box::new(buffer::Buffer::default())),
             other => Err(TaskError::user(format!("there is no function `{other}`"))),
         }
+    }
+
+    fn partitioner(&self, _: &FunctionRef) -> Result<Box<dyn CustomPartitioner>, TaskError> {
+        Ok(Box::new(pass::ByRecord))
     }
 }
 

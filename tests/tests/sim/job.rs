@@ -1,5 +1,6 @@
-//! The simulated job: source → key-by → count → key-by → gather (→ buffer) → sink: two hash exchanges, so
-//! that channels are aligned at two levels. Parallelisms and chaining are drawn anew for every start.
+//! The simulated job: source (→ partition → pass) → key-by → count → key-by → gather (→ buffer) → sink: two hash exchanges, so
+//! that channels are aligned at two levels. Parallelisms, chaining, the partition and how watermarks are made are drawn anew
+//! for every start.
 
 use std::sync::Arc;
 
@@ -7,8 +8,8 @@ use serde_json::{Value, json};
 use wasmill_engine::registry::Registry;
 use wasmill_model::function::Format;
 use wasmill_model::graph::{
-    CheckpointMode, CheckpointSettings, InputRef, JobSettings, KeySelector, LogicalGraph, LogicalOperator,
-    OperatorKind, RestartStrategy,
+    CheckpointMode, CheckpointSettings, FunctionRef, InputRef, JobSettings, KeySelector, LogicalGraph,
+    LogicalOperator, OperatorKind, Partitioner, RestartStrategy, WatermarkGeneration, WatermarkStrategy,
 };
 use wasmill_model::id::OperatorUid;
 use wasmill_model::key::MaxParallelism;
@@ -26,6 +27,9 @@ pub(crate) struct Shape {
     pub(crate) input: Arc<Vec<Vec<String>>>,
     pub(crate) checkpointing: CheckpointSettings,
     pub(crate) has_buffer: bool,
+    /// As in Flink, the end of one stream while all others are idle is the end of event time: what timers then say
+    /// depends on what has come by then.
+    pub(crate) has_idleness: bool,
     /// Bytes by which values of keyed state are longer than they need be.
     padding: usize,
 }
@@ -62,6 +66,7 @@ impl Shape {
             input,
             checkpointing,
             has_buffer: random.once_in(2),
+            has_idleness: random.once_in(4),
             // So long that state does not fit into the manifest.
             padding: [0, 0, 0, 25_000][random.below(4) as usize],
         }
@@ -80,10 +85,26 @@ impl Shape {
         counts
     }
 
+    /// Ascending within each shard, so that no record is late unless idle streams are left out.
+    fn watermarks(&self, random: &mut Random) -> WatermarkStrategy {
+        WatermarkStrategy {
+            generator: [
+                WatermarkGeneration::None,
+                WatermarkGeneration::Monotonous,
+                WatermarkGeneration::Bounded { disorder_ms: 3 },
+            ][random.below(3) as usize]
+                .clone(),
+            idle_after_ms: self.has_idleness.then_some(1 + random.below(20) as i64),
+            ..WatermarkStrategy::default()
+        }
+    }
+
     pub(crate) fn graph(&self, random: &mut Random) -> Result<LogicalGraph, String> {
+        let watermarks = self.watermarks(random);
+        let auto_watermark_interval_ms = [0, 2, 7, 40][random.below(4) as usize];
         let mut operators = Operators {
-            random,
             list: Vec::new(),
+            random,
         };
         let connector = || ("sim".to_owned(), Value::Null, Format::Raw);
         let (connector, config, format) = connector();
@@ -91,8 +112,10 @@ impl Shape {
             connector: connector.clone(),
             config: config.clone(),
             format,
+            watermarks: Some(watermarks),
         };
         operators.add("source", source, None);
+        operators.add_partition();
         operators.add_key_by("key", KeySelector::Value);
         operators.add("count", function("count", "process"), None);
         operators.add_key_by("key-again", KeySelector::Field("1".to_owned()));
@@ -111,6 +134,7 @@ impl Shape {
             operators: operators.list,
             max_parallelism: Some(MaxParallelism(8)),
             settings: JobSettings {
+                auto_watermark_interval_ms,
                 checkpointing: Some(self.checkpointing.clone()),
                 restart: Some(RestartStrategy::FixedDelay {
                     attempts: u32::MAX,
@@ -125,7 +149,11 @@ impl Shape {
 }
 
 fn function(name: &str, kind: &str) -> OperatorKind {
-    let description = json!({"name": name, "kind": kind, "output": "csv"});
+    function_of(name, kind, "csv")
+}
+
+fn function_of(name: &str, kind: &str, output: &str) -> OperatorKind {
+    let description = json!({"name": name, "kind": kind, "output": output});
     OperatorKind::Function {
         plugin: "sha256:0".to_owned(),
         description: serde_json::from_value(description).unwrap(),
@@ -140,6 +168,29 @@ struct Operators<'a> {
 }
 
 impl Operators<'_> {
+    /// Sometimes; the parallelism of a partition means nothing.
+    fn add_partition(&mut self) {
+        let partitioner = match self.random.below(8) {
+            0 => Partitioner::Rebalance,
+            1 => Partitioner::Shuffle,
+            2 => Partitioner::Rescale,
+            3 => Partitioner::Global,
+            4 => {
+                let description = json!({"name": "by-record", "kind": "map"});
+                let function = FunctionRef {
+                    plugin: "sha256:0".to_owned(),
+                    description: serde_json::from_value(description).unwrap(),
+                    config: Value::Null,
+                };
+                self.add("partition", OperatorKind::PartitionCustom { function }, Some(1));
+                return self.add("pass", function_of("pass", "flat-map", "raw"), None);
+            }
+            _ => return,
+        };
+        self.add("partition", OperatorKind::Partition { partitioner }, Some(1));
+        self.add("pass", function_of("pass", "flat-map", "raw"), None);
+    }
+
     /// A key-by has the parallelism of what it follows.
     fn add_key_by(&mut self, uid: &str, selector: KeySelector) {
         let parallelism = self.list.last().and_then(|operator| operator.parallelism);
@@ -186,6 +237,7 @@ pub(crate) fn registry(shape: &Shape, external: &Shared) -> Arc<Registry> {
     registry.functions = Some(Arc::new(Functions {
         external: external.clone(),
         padding: shape.padding,
+        never_late: !shape.has_idleness,
     }));
     Arc::new(registry)
 }

@@ -48,7 +48,7 @@ struct Scenario {
     random: Random,
     shape: Shape,
     model: Model,
-    /// Not after a cancellation that came before a drained job had committed all: what it had read is not
+    /// Not where idle streams are left out, and not after a cancellation that came before a drained job had committed all: what it had read is not
     /// known then, and only records are compared.
     modelled: bool,
     files: Arc<MemoryStorage>,
@@ -94,9 +94,9 @@ impl Scenario {
         Self {
             seed,
             planted,
+            modelled: !shape.has_idleness,
             shape,
             model: Model::default(),
-            modelled: true,
             files: Arc::new(MemoryStorage::default()),
             external: External::new(seed, failing),
             clock: Arc::new(SimClock(AtomicI64::new(1_000_000))),

@@ -1,10 +1,11 @@
-//! The source of the simulated job: records in shards, replayable, bounded.
+//! The source of the simulated job: records in shards, replayable, bounded. Timestamps ascend within a shard, each of
+//! which is a split with watermarks of its own.
 
 use std::sync::Arc;
 
 use wasmill_engine::error::TaskError;
 use wasmill_engine::operator::RuntimeContext;
-use wasmill_engine::source::{Source, SourceReader, SourceStatus};
+use wasmill_engine::source::{Source, SourceReader, SourceStatus, SplitChange};
 use wasmill_model::batch::BatchBuilder;
 use wasmill_model::id::CheckpointId;
 use wasmill_model::row::RowHeader;
@@ -20,6 +21,7 @@ struct Reader {
     /// (shard, next record)
     positions: Vec<(usize, usize)>,
     polls: u64,
+    changes: Vec<SplitChange>,
 }
 
 impl Source for SimSource {
@@ -38,7 +40,12 @@ impl Source for SimSource {
                 position.1 = usize::from(element[1]);
             }
         }
+        let left = positions
+            .iter()
+            .filter(|(shard, next)| *next < self.shards[*shard].len());
+        let added = left.map(|(shard, _)| SplitChange::Added(*shard as u16));
         Ok(Box::new(Reader {
+            changes: added.collect(),
             shards: self.shards.clone(),
             positions,
             polls: 0,
@@ -74,13 +81,24 @@ impl SourceReader for Reader {
             let records = &self.shards[*shard];
             if *next < records.len() {
                 for record in records[*next..].iter().take(rows_max as usize) {
-                    out.push(RowHeader::element(None), b"", record.as_bytes(), b"");
+                    let header = RowHeader {
+                        port: *shard as u16,
+                        ..RowHeader::element(Some(*next as Timestamp))
+                    };
+                    out.push(header, b"", record.as_bytes(), b"");
                     *next += 1;
+                }
+                if *next == records.len() {
+                    self.changes.push(SplitChange::Finished(*shard as u16));
                 }
                 return Ok(SourceStatus::More);
             }
         }
         Ok(SourceStatus::Finished)
+    }
+
+    fn split_changes(&mut self, out: &mut Vec<SplitChange>) {
+        out.append(&mut self.changes);
     }
 
     fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<Vec<u8>>, TaskError> {

@@ -36,10 +36,7 @@ impl KeyReader {
     /// For records of a format; validation has checked that the selector fits it. Records whose key a
     /// function has set are not read: `None`.
     pub fn new(selector: &KeySelector, format: Format) -> Option<Self> {
-        let one = |name: &String| match (format, name.parse()) {
-            (Format::Csv, Ok(column)) => Field::Column(column),
-            _ => Field::Path(name.split('.').map(str::to_owned).collect()),
-        };
+        let one = |name: &String| Field::named(name, format);
         let (fields, composite) = match selector {
             KeySelector::Value => (vec![Field::Whole], false),
             KeySelector::Field(name) => (vec![one(name)], false),
@@ -70,7 +67,56 @@ impl KeyReader {
     }
 }
 
+/// Reads one field as a whole number.
+#[derive(Debug)]
+pub(crate) struct NumberReader(Field);
+
+impl NumberReader {
+    /// Of JSON by name, of CSV by number; validation has checked that it fits.
+    pub(crate) fn new(name: &str, format: Format) -> Self {
+        Self(Field::named(name, format))
+    }
+
+    /// The number; a missing field, a fraction and anything else is an error.
+    pub(crate) fn read(&self, record: &[u8]) -> Result<i64, FieldError> {
+        match &self.0 {
+            Field::Path(path) => {
+                let value = json_field(record, path)?;
+                let name = || path.join(".");
+                match value.as_i64() {
+                    Some(number) => Ok(number),
+                    None if value.is_null() => {
+                        Err(FieldError(format!("the record has no field `{}`", name())))
+                    }
+                    None => Err(FieldError(format!(
+                        "its field `{}` is {value}, not a whole number of 64 bits",
+                        name()
+                    ))),
+                }
+            }
+            Field::Column(column) => {
+                let mut key = Vec::new();
+                column_key(record, *column, &mut key)?;
+                let text = String::from_utf8_lossy(key::body(&key)).trim().to_owned();
+                text.parse().map_err(|_| {
+                    FieldError(format!(
+                        "its column {column} is {text:?}, not a whole number of 64 bits"
+                    ))
+                })
+            }
+            Field::Whole => Err(FieldError("no field is named".to_owned())),
+        }
+    }
+}
+
 impl Field {
+    fn named(name: &str, format: Format) -> Self {
+        match (format, name.parse()) {
+            (Format::Csv, Ok(column)) => Self::Column(column),
+            _ => Self::Path(name.split('.').map(str::to_owned).collect()),
+        }
+    }
+
     #[inline]
     fn read(&self, value: &[u8], out: &mut Vec<u8>) -> Result<(), FieldError> {
         match self {
@@ -232,6 +278,30 @@ mod tests {
                 .unwrap_err()
                 .contains("trailing")
         );
+    }
+
+    #[test]
+    fn a_number_is_a_whole_one_or_an_error_that_says_what_it_is() {
+        let json = NumberReader::new("a.t", Format::Json);
+        assert_eq!(json.read(br#"{"a":{"t":-5}}"#), Ok(-5));
+        assert_eq!(json.read(br#"{"a":{"t":9223372036854775807}}"#), Ok(i64::MAX));
+        let refused = |record: &str| json.read(record.as_bytes()).unwrap_err().0;
+        assert_eq!(refused(r#"{"a":{}}"#), "the record has no field `a.t`");
+        for (record, shown) in [
+            ("1.5", "1.5"),
+            ("\"7\"", "\"7\""),
+            ("9223372036854775808", "9223372036854775808"),
+        ] {
+            let error = refused(&format!(r#"{{"a":{{"t":{record}}}}}"#));
+            assert!(
+                error.contains(shown) && error.contains("not a whole number"),
+                "{error}"
+            );
+        }
+        let csv = NumberReader::new("1", Format::Csv);
+        assert_eq!(csv.read(b"a, 12 ,c"), Ok(12));
+        assert!(csv.read(b"a,b").unwrap_err().0.contains("\"b\""));
+        assert!(csv.read(b"a").unwrap_err().0.contains("none numbered 1"));
     }
 
     #[test]

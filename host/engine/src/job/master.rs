@@ -34,6 +34,7 @@ use crate::plan::{JobPlan, PlanError};
 use crate::restart::RestartDecider;
 use crate::task::mailbox::{Command, Mailbox, TaskReport};
 use crate::task::snapshot::{CheckpointFiles, Location};
+use crate::time::alignment::SourceAlignment;
 use connect::Connectors;
 use deploy::Deployed;
 use load::Loaded;
@@ -159,6 +160,8 @@ struct Master {
     tasks: BTreeMap<SubtaskId, Deployed>,
     loaded: BTreeMap<(SubtaskId, usize), load::KeyedState>,
     savepoints: BTreeMap<SavepointTrigger, Location>,
+    /// Of this attempt's sources.
+    sources: SourceAlignment,
     /// Deletions under way.
     deletions: u32,
     /// A blocking job restores: until it has answered nothing starts and the job does not end.
@@ -230,6 +233,7 @@ impl Master {
             tasks: BTreeMap::new(),
             loaded: BTreeMap::new(),
             savepoints: BTreeMap::new(),
+            sources: SourceAlignment::default(),
             deletions: 0,
             is_preparing: false,
             was_complete: false,

@@ -7,7 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use wasmill_model::graph::{InputRef, KeySelector, LogicalGraph, LogicalOperator, OperatorKind, Partitioner};
+use wasmill_model::graph::{
+    FunctionRef, InputRef, KeySelector, LogicalGraph, LogicalOperator, OperatorKind, Partitioner,
+};
 use wasmill_model::id::{OperatorUid, VertexId};
 
 use super::{ChainedOperator, Edge, PlanError, Vertex, Wire, WireTarget};
@@ -28,6 +30,8 @@ struct Exit {
     port: u16,
     /// How they are dealt out, where the graph says so.
     partitioner: Option<Partitioner>,
+    /// By which function, where that is custom: an index into the functions.
+    function: Option<usize>,
 }
 
 /// Chains and edges as far as they are built.
@@ -36,8 +40,10 @@ pub(super) struct Chains {
     planned: Vec<Planned>,
     /// Indices into `planned`, in topological order.
     vertices: Vec<Vec<usize>>,
-    /// (from, to, chained or how it is dealt out).
-    links: Vec<(Exit, usize, Link)>,
+    /// (from, to which operator and input port of it, chained or how it is dealt out).
+    links: Vec<(Exit, (usize, u16), Link)>,
+    /// Custom partitioners.
+    functions: Vec<FunctionRef>,
     /// Exits of the main output of each logical operator.
     exits: BTreeMap<OperatorUid, Vec<Exit>>,
 }
@@ -66,14 +72,26 @@ impl Chains {
         operator: &LogicalOperator,
         parallelism: &dyn Fn(&LogicalOperator) -> Result<u32, PlanError>,
     ) -> Result<(), PlanError> {
-        let inputs: Vec<Exit> = operator
+        let has_ports = operator.ports() > 1;
+        let entries: Vec<(Exit, u16)> = operator
             .inputs
             .iter()
-            .flat_map(|input| self.exits_of(input))
+            .enumerate()
+            .flat_map(|(number, input)| {
+                let port = if has_ports { number as u16 } else { 0 };
+                self.exits_of(input).into_iter().map(move |exit| (exit, port))
+            })
             .collect();
+        let inputs: Vec<Exit> = entries.iter().map(|(exit, _)| *exit).collect();
         let exits = match &operator.kind {
             OperatorKind::Union => inputs,
             OperatorKind::Partition { partitioner } => dealt_out(inputs, *partitioner),
+            OperatorKind::PartitionCustom { function } => {
+                self.functions.push(function.clone());
+                let function = Some(self.functions.len() - 1);
+                let dealt = dealt_out(inputs, Partitioner::Custom).into_iter();
+                dealt.map(|exit| Exit { function, ..exit }).collect()
+            }
             // The selector's own operator has set the key already.
             OperatorKind::KeyBy {
                 selector: KeySelector::Function,
@@ -82,58 +100,47 @@ impl Chains {
             OperatorKind::KeyBy { .. } => {
                 let keyed: Result<Vec<_>, _> = inputs
                     .iter()
-                    .map(|input| self.add_key_by(operator, *input, parallelism))
+                    .map(|input| self.add_key_by(operator, *input))
                     .collect();
                 dealt_out(keyed?, Partitioner::Hash)
             }
             OperatorKind::Source { .. }
             | OperatorKind::Sink { .. }
             | OperatorKind::Function { .. }
+            | OperatorKind::AssignTimestamps { .. }
             | OperatorKind::Rolling { .. }
             | OperatorKind::Window { .. } => {
                 let parallelism = parallelism(operator)?;
-                vec![self.add_running(operator, &inputs, parallelism, operator.chaining)?]
+                vec![self.add_running(operator, &entries, parallelism, operator.chaining)?]
             }
         };
         self.exits.insert(operator.uid.clone(), exits);
         Ok(())
     }
 
-    /// A key is computed where the record is: one operator for each chain that feeds the `key-by`.
-    fn add_key_by(
-        &mut self,
-        operator: &LogicalOperator,
-        input: Exit,
-        parallelism: &dyn Fn(&LogicalOperator) -> Result<u32, PlanError>,
-    ) -> Result<Exit, PlanError> {
-        match input.partitioner {
-            // A key by which records were to be dealt out is replaced before they are.
-            None | Some(Partitioner::Forward | Partitioner::Hash) => {
-                let input = Exit {
-                    partitioner: None,
-                    ..input
-                };
-                let mut operator = operator.clone();
-                operator.slot_sharing_group = self.planned[input.planned].operator.slot_sharing_group.clone();
-                let parallelism = self.planned[input.planned].parallelism;
-                self.add_running(&operator, &[input], parallelism, true)
-            }
-            Some(Partitioner::Rebalance | Partitioner::Broadcast) => {
-                let parallelism = parallelism(operator)?;
-                self.add_running(operator, &[input], parallelism, true)
-            }
-        }
+    /// A key is computed where the record is: one operator for each chain that feeds the `key-by`. However the
+    /// records were to be dealt out before, only the last way counts, as in Flink.
+    fn add_key_by(&mut self, operator: &LogicalOperator, input: Exit) -> Result<Exit, PlanError> {
+        let input = Exit {
+            partitioner: None,
+            function: None,
+            ..input
+        };
+        let mut operator = operator.clone();
+        operator.slot_sharing_group = self.planned[input.planned].operator.slot_sharing_group.clone();
+        let parallelism = self.planned[input.planned].parallelism;
+        self.add_running(&operator, &[(input, 0)], parallelism, true)
     }
 
     fn add_running(
         &mut self,
         operator: &LogicalOperator,
-        inputs: &[Exit],
+        inputs: &[(Exit, u16)],
         parallelism: u32,
         chaining: bool,
     ) -> Result<Exit, PlanError> {
         let chained_to = match inputs {
-            [input] if chaining && self.may_chain(*input, operator, parallelism) => Some(input.planned),
+            [(input, _)] if chaining && self.may_chain(*input, operator, parallelism) => Some(input.planned),
             _ => None,
         };
         let planned = self.planned.len();
@@ -146,12 +153,12 @@ impl Chains {
         };
         let position = self.vertices[vertex].len();
         self.vertices[vertex].push(planned);
-        for input in inputs {
+        for (input, port) in inputs {
             let link = match chained_to {
                 Some(_) => Link::Chained,
                 None => Link::Edge(self.partitioner(*input, operator, parallelism)?),
             };
-            self.links.push((*input, planned, link));
+            self.links.push((*input, (planned, *port), link));
         }
         self.planned.push(Planned {
             operator: operator.clone(),
@@ -163,6 +170,7 @@ impl Chains {
             planned,
             port: 0,
             partitioner: None,
+            function: None,
         })
     }
 
@@ -232,10 +240,8 @@ impl Chains {
             .map(|(index, chain)| self.vertex(index, chain, &mut seen))
             .collect();
         let mut edges = Vec::new();
-        for (exit, to, link) in &self.links {
-            let (from, to) = (&self.planned[exit.planned], &self.planned[*to]);
-            // Every kind of operator has one input so far: several are merged.
-            let to_port = 0;
+        for (exit, (to, to_port), link) in &self.links {
+            let (from, to, to_port) = (&self.planned[exit.planned], &self.planned[*to], *to_port);
             let target = match link {
                 Link::Chained => WireTarget::Chained {
                     operator: to.position,
@@ -249,6 +255,7 @@ impl Chains {
                         to: VertexId(to.vertex as u32),
                         to_port,
                         partitioner: *partitioner,
+                        function: exit.function.map(|function| self.functions[function].clone()),
                     });
                     WireTarget::Edge(edges.len() - 1)
                 }
@@ -291,6 +298,7 @@ fn dealt_out(exits: Vec<Exit>, partitioner: Partitioner) -> Vec<Exit> {
         .into_iter()
         .map(|exit| Exit {
             partitioner: Some(partitioner),
+            function: None,
             ..exit
         })
         .collect()

@@ -7,7 +7,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use wasmill_model::graph::{LogicalGraph, LogicalOperator, Partitioner};
+use wasmill_model::graph::{FunctionRef, LogicalGraph, LogicalOperator, Partitioner};
 use wasmill_model::id::{OperatorUid, SubtaskId, VertexId};
 use wasmill_model::key::MaxParallelism;
 
@@ -76,7 +76,7 @@ pub enum WireTarget {
 }
 
 /// From a vertex to another.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Edge {
     /// The vertex that sends.
     pub from: VertexId,
@@ -90,6 +90,8 @@ pub struct Edge {
     pub to_port: u16,
     /// To which subtasks.
     pub partitioner: Partitioner,
+    /// What chooses them, where the partitioner is custom.
+    pub function: Option<FunctionRef>,
 }
 
 /// Why a job cannot be planned.
@@ -171,11 +173,37 @@ impl JobPlan {
     pub fn targets(&self, edge: &Edge, from: u32) -> std::ops::Range<u32> {
         match edge.partitioner {
             Partitioner::Forward => from..from + 1,
-            Partitioner::Hash | Partitioner::Rebalance | Partitioner::Broadcast => {
-                0..self.vertices.get(edge.to.0 as usize).map_or(0, |v| v.parallelism)
+            Partitioner::Rescale => {
+                let senders = self.parallelism_of(edge.from);
+                neighbours(from, senders, self.parallelism_of(edge.to))
             }
+            Partitioner::Hash
+            | Partitioner::Rebalance
+            | Partitioner::Broadcast
+            | Partitioner::Shuffle
+            | Partitioner::Global
+            | Partitioner::Custom => 0..self.parallelism_of(edge.to),
         }
     }
+
+    fn parallelism_of(&self, vertex: VertexId) -> u32 {
+        self.vertices.get(vertex.0 as usize).map_or(0, |v| v.parallelism)
+    }
+}
+
+/// The targets next to sender `from`: as in Flink's pointwise distribution, those of all senders together are
+/// every target, and each sender has one at least.
+fn neighbours(from: u32, senders: u32, targets: u32) -> std::ops::Range<u32> {
+    let (from, senders, targets) = (u64::from(from), u64::from(senders.max(1)), u64::from(targets));
+    if senders >= targets {
+        // Target t hears from senders t * senders / targets on, to where those of t + 1 begin.
+        let of_target = |target: u64| target * senders / targets.max(1);
+        let target = (0..targets).rev().find(|target| of_target(*target) <= from);
+        let target = target.unwrap_or(0) as u32;
+        return target..target + 1;
+    }
+    let first_of = |sender: u64| (sender * targets).div_ceil(senders) as u32;
+    first_of(from)..first_of(from + 1)
 }
 
 /// The operator's own, else the job's; within bounds.

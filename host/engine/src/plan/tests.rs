@@ -40,6 +40,7 @@ fn source(uid: &str) -> LogicalOperator {
         connector: "x".to_owned(),
         config: Value::Null,
         format: Format::Json,
+        watermarks: None,
     };
     operator(uid, kind, &[])
 }
@@ -58,6 +59,7 @@ fn function(uid: &str, kind: FunctionKind, inputs: &[&str]) -> LogicalOperator {
         name: uid.to_owned(),
         kind,
         input: Format::Raw,
+        second_input: None,
         output: Format::Raw,
         state: Vec::new(),
         operator_state: Vec::new(),
@@ -260,13 +262,92 @@ fn disabled_chaining_keeps_records_in_their_subtask() {
 
 #[test]
 fn a_partition_is_the_edge_and_no_vertex() {
-    for partitioner in [Partitioner::Rebalance, Partitioner::Broadcast] {
+    for partitioner in [
+        Partitioner::Rebalance,
+        Partitioner::Broadcast,
+        Partitioner::Shuffle,
+        Partitioner::Rescale,
+        Partitioner::Global,
+    ] {
         let plan = plan(&graph(
             1,
             vec![source("a"), partition("p", partitioner, &["a"]), map("b", &["p"])],
         ));
         assert_eq!(names(&plan), ["Source: a", "b"]);
         assert_eq!(edges(&plan), [(0, partitioner, 1)]);
+    }
+}
+
+#[test]
+fn a_custom_partition_takes_its_function_to_the_edge() {
+    let function = FunctionRef {
+        plugin: "sha256:0".to_owned(),
+        description: serde_json::from_value(serde_json::json!({"name": "f", "kind": "map"})).unwrap(),
+        config: Value::Null,
+    };
+    let kind = OperatorKind::PartitionCustom {
+        function: function.clone(),
+    };
+    let again = || partition("again", Partitioner::Shuffle, &["p"]);
+    let custom = || vec![source("a"), operator("p", kind.clone(), &["a"])];
+    let direct = plan(&graph(1, [custom(), vec![map("b", &["p"])]].concat()));
+    assert_eq!(edges(&direct), [(0, Partitioner::Custom, 1)]);
+    assert_eq!(direct.edges[0].function, Some(function));
+    let replaced = plan(&graph(
+        1,
+        [custom(), vec![again(), map("b", &["again"])]].concat(),
+    ));
+    assert_eq!(edges(&replaced), [(0, Partitioner::Shuffle, 1)]);
+    assert_eq!(replaced.edges[0].function, None);
+}
+
+#[test]
+fn of_several_ways_to_deal_records_out_the_last_counts() {
+    for partitioner in [
+        Partitioner::Broadcast,
+        Partitioner::Rebalance,
+        Partitioner::Global,
+    ] {
+        let plan = plan(&graph(
+            2,
+            vec![
+                source("a"),
+                partition("p", partitioner, &["a"]),
+                key_by("k", &["p"]),
+                count("c", &["k"]),
+            ],
+        ));
+        assert_eq!(names(&plan), ["Source: a -> k", "c"]);
+        assert_eq!(edges(&plan), [(0, Partitioner::Hash, 1)]);
+    }
+}
+
+#[test]
+fn a_rescale_gives_each_sender_its_own_targets_or_several_senders_one() {
+    let targets = |senders: u32, targets: u32| -> Vec<std::ops::Range<u32>> {
+        let from = with(source("a"), |o| o.parallelism = Some(senders));
+        let to = with(map("b", &["p"]), |o| o.parallelism = Some(targets));
+        let plan = plan(&graph(
+            1,
+            vec![from, partition("p", Partitioner::Rescale, &["a"]), to],
+        ));
+        (0..senders)
+            .map(|from| plan.targets(&plan.edges[0], from))
+            .collect()
+    };
+    assert_eq!(targets(2, 4), [0..2, 2..4]);
+    assert_eq!(targets(4, 2), [0..1, 0..1, 1..2, 1..2]);
+    assert_eq!(targets(3, 3), [0..1, 1..2, 2..3]);
+    // As Flink cuts where neither divides the other.
+    assert_eq!(targets(2, 3), [0..2, 2..3]);
+    assert_eq!(targets(3, 2), [0..1, 1..2, 1..2]);
+    for (senders, receivers) in (1..=9).flat_map(|s| (1..=9).map(move |r| (s, r))) {
+        let all = targets(senders, receivers);
+        assert!(all.iter().all(|own| !own.is_empty()), "{senders} to {receivers}");
+        let reached: BTreeSet<u32> = all.iter().cloned().flatten().collect();
+        assert_eq!(reached.len() as u32, receivers, "{senders} to {receivers}");
+        let sizes = all.iter().map(ExactSizeIterator::len);
+        assert!(sizes.clone().max().unwrap() - sizes.min().unwrap() <= 1);
     }
 }
 
@@ -297,6 +378,23 @@ fn a_union_is_several_edges_to_one_port() {
     );
     assert!(plan.edges.iter().all(|edge| edge.to_port == 0));
     assert_eq!(plan.inputs(VertexId(2)).count(), 2);
+}
+
+#[test]
+fn the_two_inputs_of_a_function_are_two_ports_and_each_may_be_a_union() {
+    let mut connect = function("c", FunctionKind::FlatMap, &["u", "b"]);
+    if let OperatorKind::Function { description, .. } = &mut connect.kind {
+        description.second_input = Some(Format::Json);
+    }
+    let union = operator("u", OperatorKind::Union, &["a", "b"]);
+    let plan = plan(&graph(1, vec![source("a"), source("b"), union, connect]));
+    assert_eq!(
+        names(&plan),
+        ["Source: a", "Source: b", "c"],
+        "two inputs never chain"
+    );
+    let ports = plan.edges.iter().map(|edge| (edge.from.0, edge.to_port));
+    assert_eq!(ports.collect::<Vec<_>>(), [(0, 0), (1, 0), (1, 1)]);
 }
 
 #[test]

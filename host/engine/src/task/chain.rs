@@ -1,20 +1,23 @@
 //! The operators of one subtask and the edges out of it: results are pushed through with no copy.
 //!
-//! Invariant: what an operator emits is with its consumers before the operator is called again, so order
-//! is kept and at most one call's results are under way.
+//! Invariant: what an operator emits is with its edges at once, and goes before everything else that is pending
+//! to the operators chained to it, so order is kept and results under way are those of a few calls. Watermarks
+//! and idleness go from operator to operator with the records: each has a clock of its own.
+
+use std::collections::VecDeque;
 
 use wasmill_checkpoint::handle::OperatorState;
 use wasmill_model::batch::Batch;
 use wasmill_model::element::StreamElement;
 use wasmill_model::id::{CheckpointId, OperatorUid};
-use wasmill_model::time::{Timestamp, WATERMARK_END};
+use wasmill_model::time::{TimeSignal, Timestamp, WATERMARK_END};
 use wasmill_state::timers::TimeDomain;
 
 use crate::error::TaskError;
 use crate::exchange::{Edge, Sent};
 use crate::metrics::add;
 use crate::operator::{Operator, OperatorContext};
-use crate::output::Output;
+use crate::output::{Emitted, Output};
 
 /// Timers that one call of an operator gets at most.
 pub(crate) const TIMERS_PER_CALL: usize = 256;
@@ -72,13 +75,34 @@ impl Node {
     }
 }
 
+/// What an operator is to be given, in order.
+enum Pending {
+    Rows { node: usize, port: u16, batch: Batch },
+    Signal { node: usize, signal: TimeSignal },
+}
+
+/// Before or after what is pending already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// It comes of the item that is being worked on.
+    Front,
+    /// It comes of something else, after all that was emitted before.
+    Back,
+}
+
 /// The operators of a subtask in topological order, and its edges.
 pub(crate) struct Chain {
     pub(crate) nodes: Vec<Node>,
     pub(crate) edges: Vec<Edge>,
     /// Where the records of a source go; empty without one.
     pub(crate) entry: Vec<Route>,
+    pending: VecDeque<Pending>,
+    /// Of one call, before it has its place in `pending`.
+    fresh: Vec<Pending>,
     now: Timestamp,
+    /// Since when there is no credit, and how long there was none before.
+    blocked_since: Option<Timestamp>,
+    blocked_ms: i64,
 }
 
 impl Chain {
@@ -87,7 +111,11 @@ impl Chain {
             nodes,
             edges,
             entry,
+            pending: VecDeque::new(),
+            fresh: Vec::new(),
             now: Timestamp::MIN,
+            blocked_since: None,
+            blocked_ms: 0,
         }
     }
 
@@ -107,22 +135,108 @@ impl Chain {
         }
     }
 
-    /// Gives the first operator rows that came from a channel, once, and returns how many it took. All
-    /// results are with their consumers afterwards.
-    pub(crate) fn process(&mut self, port: u16, batch: &Batch) -> Result<u32, TaskError> {
-        self.call(0, port, batch)
+    /// For how long there was no credit so far.
+    pub(crate) fn backpressured_ms(&self) -> i64 {
+        let now = self
+            .blocked_since
+            .map_or(0, |since| self.now.saturating_sub(since));
+        self.blocked_ms + now
     }
 
-    /// Takes records of the source.
-    pub(crate) fn enter(&mut self, batch: Batch) -> Result<(), TaskError> {
+    /// Gives the first operator rows that came from a channel, once, and returns how many it took.
+    pub(crate) fn process(&mut self, port: u16, batch: &Batch) -> Result<u32, TaskError> {
+        let taken = self.call(0, port, batch)?;
+        self.deliver(0, Place::Front)?;
+        self.work_on()?;
+        Ok(taken)
+    }
+
+    /// Takes what a source emits.
+    pub(crate) fn enter(&mut self, emitted: Emitted) -> Result<(), TaskError> {
         for index in 0..self.entry.len() {
-            self.follow(self.entry[index], batch.clone())?;
+            let route = self.entry[index];
+            match &emitted {
+                Emitted::Rows { batch, .. } => self.route_rows(route, batch.clone())?,
+                Emitted::Signal(signal) => self.route_signal(route, *signal),
+            }
+        }
+        self.place_fresh(Place::Back);
+        self.work_on()
+    }
+
+    /// Takes what the channels say of event time.
+    pub(crate) fn on_signal(&mut self, signal: TimeSignal) -> Result<(), TaskError> {
+        self.pending.push_back(Pending::Signal { node: 0, signal });
+        self.work_on()
+    }
+
+    /// Whether operators have not been given all yet.
+    pub(crate) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Gives operators what is pending, until all is done or timers have fired: those may emit much, so that the
+    /// caller has to look at the credits first.
+    pub(crate) fn work_on(&mut self) -> Result<(), TaskError> {
+        while let Some(pending) = self.pending.pop_front() {
+            match pending {
+                Pending::Rows { node, port, batch } => {
+                    let taken = self.call(node, port, &batch)?;
+                    if taken < batch.rows() {
+                        let batch = batch.skip(taken);
+                        self.pending.push_front(Pending::Rows { node, port, batch });
+                    }
+                    self.deliver(node, Place::Front)?;
+                }
+                Pending::Signal { node, signal } => {
+                    if self.signal(node, signal)? {
+                        return Ok(());
+                    }
+                }
+            }
         }
         Ok(())
     }
 
-    /// Fires timers of an operator that are due, at most [`TIMERS_PER_CALL`]; false where none was due.
-    pub(crate) fn fire(&mut self, index: usize, domain: TimeDomain) -> Result<bool, TaskError> {
+    /// An operator's clock moves, its timers fire, it is told, and what follows it hears of it. True where timers
+    /// have fired: the signal is pending again then.
+    fn signal(&mut self, index: usize, signal: TimeSignal) -> Result<bool, TaskError> {
+        let node = &mut self.nodes[index];
+        let makes_own = node.operator.makes_watermarks();
+        if makes_own && signal != TimeSignal::Watermark(WATERMARK_END) {
+            return Ok(false);
+        }
+        if let TimeSignal::Watermark(to) = signal {
+            node.context.watermark = node.context.watermark.max(to);
+            if self.fire_due(index, TimeDomain::Event)? {
+                self.pending.push_front(Pending::Signal { node: index, signal });
+                self.deliver(index, Place::Front)?;
+                return Ok(true);
+            }
+            let node = &mut self.nodes[index];
+            node.operator
+                .on_watermark(&mut node.context, &mut node.output)
+                .map_err(|error| node.named(error))?;
+        }
+        if !makes_own {
+            self.nodes[index].output.signal(signal);
+        }
+        self.deliver(index, Place::Front)?;
+        Ok(false)
+    }
+
+    /// Fires processing-time timers of an operator that are due, at most [`TIMERS_PER_CALL`]; false where none
+    /// was due.
+    pub(crate) fn fire_processing(&mut self, index: usize) -> Result<bool, TaskError> {
+        let fired = self.fire_due(index, TimeDomain::Processing)?;
+        if fired {
+            self.deliver(index, Place::Back)?;
+            self.work_on()?;
+        }
+        Ok(fired)
+    }
+
+    fn fire_due(&mut self, index: usize, domain: TimeDomain) -> Result<bool, TaskError> {
         let node = &mut self.nodes[index];
         let clock = match domain {
             TimeDomain::Event => node.context.watermark,
@@ -147,23 +261,7 @@ impl Chain {
         node.context
             .timers
             .put_back(domain, due.into_iter().skip(fired as usize));
-        self.deliver(index)?;
         Ok(true)
-    }
-
-    /// Moves an operator's event-time clock, which fires nothing yet.
-    pub(crate) fn set_watermark(&mut self, index: usize, watermark: Timestamp) {
-        let context = &mut self.nodes[index].context;
-        context.watermark = context.watermark.max(watermark);
-    }
-
-    /// After its timers: tells an operator of the watermark.
-    pub(crate) fn on_watermark(&mut self, index: usize) -> Result<(), TaskError> {
-        let node = &mut self.nodes[index];
-        node.operator
-            .on_watermark(&mut node.context, &mut node.output)
-            .map_err(|error| node.named(error))?;
-        self.deliver(index)
     }
 
     /// After the final watermark: an operator emits what is left.
@@ -173,20 +271,23 @@ impl Chain {
         node.operator
             .on_end(&mut node.context, &mut node.output)
             .map_err(|error| node.named(error))?;
-        self.deliver(index)
+        self.deliver(index, Place::Back)?;
+        self.work_on()
     }
 
     /// Steps operators whose [`Operator::wake_at`] has come; false where there was none.
     pub(crate) fn wake(&mut self) -> Result<bool, TaskError> {
         let mut any = false;
+        let backpressured_ms = self.backpressured_ms();
         for index in 0..self.nodes.len() {
             let node = &mut self.nodes[index];
             if node.operator.wake_at().is_some_and(|at| at <= self.now) {
                 any = true;
+                node.operator.on_backpressured(backpressured_ms);
                 node.operator
                     .on_wake(&mut node.context, &mut node.output)
                     .map_err(|error| node.named(error))?;
-                self.deliver(index)?;
+                self.deliver(index, Place::Back)?;
             }
         }
         Ok(any)
@@ -208,6 +309,14 @@ impl Chain {
                 edge.flush();
             }
             clear &= edge.drain();
+        }
+        match (clear, self.blocked_since) {
+            (true, Some(since)) => {
+                self.blocked_ms += self.now.saturating_sub(since);
+                self.blocked_since = None;
+            }
+            (false, None) => self.blocked_since = Some(self.now),
+            _ => {}
         }
         clear
     }
@@ -292,47 +401,63 @@ impl Chain {
             return Err(node.named(TaskError::host(message)));
         }
         add(&node.context.metrics.records_in, u64::from(taken));
-        self.deliver(index)?;
         Ok(taken)
     }
 
-    /// Hands an operator's results to their consumers.
-    fn deliver(&mut self, index: usize) -> Result<(), TaskError> {
+    /// Hands an operator's results to their edges, and puts them before what is chained to it.
+    fn deliver(&mut self, index: usize, place: Place) -> Result<(), TaskError> {
         if self.nodes[index].output.is_empty() {
             return Ok(());
         }
         let mut output = std::mem::take(&mut self.nodes[index].output);
-        for (port, batch) in output.drain() {
-            add(
-                &self.nodes[index].context.metrics.records_out,
-                u64::from(batch.rows()),
-            );
-            let routes = self.nodes[index]
-                .routes
-                .get(usize::from(port))
-                .map_or(0, Vec::len);
-            for route in 0..routes {
-                let route = self.nodes[index].routes[usize::from(port)][route];
-                self.follow(route, batch.clone())?;
+        let routes = std::mem::take(&mut self.nodes[index].routes);
+        for emitted in output.drain_all() {
+            match emitted {
+                Emitted::Rows { port, batch } => {
+                    let rows = u64::from(batch.rows());
+                    add(&self.nodes[index].context.metrics.records_out, rows);
+                    for route in routes.get(usize::from(port)).into_iter().flatten() {
+                        self.route_rows(*route, batch.clone())?;
+                    }
+                }
+                Emitted::Signal(signal) => {
+                    for route in routes.iter().flatten() {
+                        self.route_signal(*route, signal);
+                    }
+                }
             }
         }
-        // Its memory is used again.
+        // Their memory is used again.
         self.nodes[index].output = output;
+        self.nodes[index].routes = routes;
+        self.place_fresh(place);
         Ok(())
     }
 
-    fn follow(&mut self, route: Route, mut batch: Batch) -> Result<(), TaskError> {
+    fn route_rows(&mut self, route: Route, batch: Batch) -> Result<(), TaskError> {
         match route {
             Route::Edge(edge) => self.edges[edge].push(batch, self.now),
             Route::Chained { node, port } => {
-                while !batch.is_empty() {
-                    let taken = self.call(node, port, &batch)?;
-                    if taken == batch.rows() {
-                        break;
-                    }
-                    batch = batch.skip(taken);
-                }
+                self.fresh.push(Pending::Rows { node, port, batch });
                 Ok(())
+            }
+        }
+    }
+
+    fn route_signal(&mut self, route: Route, signal: TimeSignal) {
+        match route {
+            Route::Edge(edge) => self.edges[edge].control(&signal.into()),
+            Route::Chained { node, .. } => self.fresh.push(Pending::Signal { node, signal }),
+        }
+    }
+
+    fn place_fresh(&mut self, place: Place) {
+        match place {
+            Place::Back => self.pending.extend(self.fresh.drain(..)),
+            Place::Front => {
+                while let Some(last) = self.fresh.pop() {
+                    self.pending.push_front(last);
+                }
             }
         }
     }

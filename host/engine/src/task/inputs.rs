@@ -1,19 +1,23 @@
 //! The input channels of one subtask: which one is read next, and what its items mean for alignment and
 //! the clock.
 //!
-//! Invariant: channels take turns, so that none starves, and a channel that is held back is not read.
+//! Invariant: inputs take turns, and so do the channels of each, so that none starves; a channel that is held back
+//! is not read. Channels of one input (a union, or the subtasks before) are combined by its valve, inputs of an
+//! operator by their minimum.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use wasmill_model::batch::Batch;
 use wasmill_model::element::{Barrier, StreamElement};
 use wasmill_model::graph::CheckpointMode;
 use wasmill_model::id::CheckpointId;
-use wasmill_model::time::WATERMARK_END;
+use wasmill_model::time::{TimeSignal, WATERMARK_END};
 
 use super::alignment::Alignment;
-use super::watermark::{Advance, Valve};
 use crate::channel::Receiver;
+use crate::time::combined::Combined;
+use crate::time::valve::Valve;
 
 /// One channel and the port of the first operator that it feeds.
 pub(crate) struct Input {
@@ -32,12 +36,25 @@ impl Input {
     }
 }
 
+/// The channels of one port.
+struct Port {
+    /// Indices, in order.
+    channels: Vec<usize>,
+    valve: Valve,
+    /// Whose turn it is.
+    next: usize,
+}
+
 /// All input channels of a subtask.
 pub(crate) struct Inputs {
     channels: Vec<Input>,
     alignment: Alignment,
-    valve: Valve,
+    ports: Vec<Port>,
+    /// Which port's turn it is.
     next: usize,
+    clock: Combined,
+    /// What the last item came to beyond the first.
+    ready: VecDeque<Received>,
 }
 
 /// What a subtask has to do about an item.
@@ -45,8 +62,8 @@ pub(crate) struct Inputs {
 pub(crate) enum Received {
     /// Process records.
     Batch { port: u16, batch: Batch },
-    /// Move the clock.
-    Clock(Advance),
+    /// Event time.
+    Clock(TimeSignal),
     /// Take a snapshot now.
     Barrier(Arc<Barrier>),
     /// All channels have ended.
@@ -57,24 +74,51 @@ pub(crate) enum Received {
 
 impl Inputs {
     pub(crate) fn new(channels: Vec<Input>, mode: CheckpointMode) -> Self {
+        let count = channels.iter().map(|c| c.port + 1).max().unwrap_or(0);
+        let ports = (0..count).map(|port| {
+            let own = |(index, channel): (usize, &Input)| (channel.port == port).then_some(index);
+            let channels: Vec<usize> = channels.iter().enumerate().filter_map(own).collect();
+            Port {
+                valve: Valve::new(channels.len()),
+                channels,
+                next: 0,
+            }
+        });
         Self {
             alignment: Alignment::new(mode, channels.len()),
-            valve: Valve::new(channels.len()),
+            ports: ports.collect(),
+            clock: Combined::new(0..u32::from(count)),
             channels,
             next: 0,
+            ready: VecDeque::new(),
         }
     }
 
     /// Takes the next item of a channel that may be read; `None`: there is none.
     pub(crate) fn receive(&mut self) -> Option<Received> {
-        for _ in 0..self.channels.len() {
-            let channel = self.next;
-            self.next = (self.next + 1) % self.channels.len();
+        if let Some(ready) = self.ready.pop_front() {
+            return Some(ready);
+        }
+        for _ in 0..self.ports.len() {
+            let port = self.next;
+            self.next = (self.next + 1) % self.ports.len();
+            if let Some((channel, item)) = self.receive_from(port) {
+                return Some(self.on_item(channel, item));
+            }
+        }
+        None
+    }
+
+    fn receive_from(&mut self, port: usize) -> Option<(usize, StreamElement)> {
+        let port = &mut self.ports[port];
+        for _ in 0..port.channels.len() {
+            let channel = port.channels[port.next];
+            port.next = (port.next + 1) % port.channels.len();
             if self.alignment.is_held(channel) {
                 continue;
             }
             if let Some(item) = self.channels[channel].receiver.receive() {
-                return Some(self.on_item(channel, item));
+                return Some((channel, item));
             }
         }
         None
@@ -86,7 +130,7 @@ impl Inputs {
     }
 
     fn on_item(&mut self, channel: usize, item: StreamElement) -> Received {
-        let advance = match item {
+        let signal = match item {
             StreamElement::Batch(batch) => {
                 let port = self.channels[channel].port;
                 return Received::Batch { port, batch };
@@ -100,17 +144,42 @@ impl Inputs {
                 let all = self.channels.iter().all(|c| c.ended);
                 return if all { Received::End } else { Received::Nothing };
             }
-            StreamElement::Watermark(watermark) => {
-                // The end of a channel that was idle counts: it will never be active again.
-                if watermark == WATERMARK_END {
-                    self.valve.on_active(channel);
-                }
-                self.valve.on_watermark(channel, watermark)
-            }
-            StreamElement::Idle => self.valve.on_idle(channel),
-            StreamElement::Active => self.valve.on_active(channel),
+            StreamElement::Watermark(watermark) => TimeSignal::Watermark(watermark),
+            StreamElement::Idle => TimeSignal::Idle,
+            StreamElement::Active => TimeSignal::Active,
         };
-        advance.map_or(Received::Nothing, Received::Clock)
+        // The end of a channel that was idle counts: it will never be active again.
+        if signal == TimeSignal::Watermark(WATERMARK_END) {
+            self.on_signal(channel, TimeSignal::Active);
+        }
+        self.on_signal(channel, signal);
+        self.ready.pop_front().unwrap_or(Received::Nothing)
+    }
+
+    fn on_signal(&mut self, channel: usize, signal: TimeSignal) {
+        let number = usize::from(self.channels[channel].port);
+        let port = &mut self.ports[number];
+        let Some(place) = port.channels.iter().position(|c| *c == channel) else {
+            return;
+        };
+        let (clock, ready) = (&mut self.clock, &mut self.ready);
+        port.valve.on(place, signal, &mut |said| {
+            let was_idle = clock.is_idle();
+            match said {
+                TimeSignal::Watermark(watermark) => {
+                    clock.set_watermark(number as u32, watermark);
+                }
+                TimeSignal::Idle => clock.set_idle(number as u32, true),
+                TimeSignal::Active => clock.set_idle(number as u32, false),
+            }
+            let advanced = clock.update().map(TimeSignal::Watermark);
+            let status = match clock.is_idle() {
+                true => TimeSignal::Idle,
+                false => TimeSignal::Active,
+            };
+            let status = (was_idle != clock.is_idle()).then_some(status);
+            ready.extend(advanced.into_iter().chain(status).map(Received::Clock));
+        });
     }
 }
 
@@ -208,5 +277,59 @@ mod tests {
                 records(1)
             ]
         );
+    }
+
+    #[test]
+    fn inputs_take_turns_however_many_channels_each_has() {
+        let (senders, inputs): (Vec<_>, Vec<_>) = [0, 0, 0, 1]
+            .into_iter()
+            .map(|port| {
+                let (sender, receiver) = channel(8, Waker::new(), Waker::new());
+                (sender, Input::new(receiver, port))
+            })
+            .unzip();
+        let mut inputs = Inputs::new(inputs, CheckpointMode::ExactlyOnce);
+        for sender in &senders {
+            sender.try_send(StreamElement::Batch(batch())).unwrap();
+            sender.try_send(StreamElement::Batch(batch())).unwrap();
+        }
+        let received: Vec<Received> = std::iter::from_fn(|| inputs.receive()).collect();
+        let ports = [0, 1, 0, 1, 0, 0, 0, 0].map(records);
+        assert_eq!(received, ports);
+    }
+
+    #[test]
+    fn an_input_that_comes_back_behind_the_clock_holds_it_back_and_the_end_of_an_idle_one_counts() {
+        let (senders, mut inputs) = inputs(CheckpointMode::ExactlyOnce);
+        let mut say = |channel: usize, item: StreamElement| -> Vec<Received> {
+            senders[channel].try_send(item).unwrap();
+            let received = std::iter::from_fn(|| inputs.receive());
+            received
+                .filter(|received| *received != Received::Nothing)
+                .collect()
+        };
+        let clock = |signal| vec![Received::Clock(signal)];
+        assert_eq!(say(0, StreamElement::Watermark(10)), []);
+        assert_eq!(say(1, StreamElement::Idle), clock(TimeSignal::Watermark(10)));
+        assert_eq!(say(1, StreamElement::Active), []);
+        assert_eq!(
+            say(0, StreamElement::Watermark(20)),
+            [],
+            "input 1 has said nothing"
+        );
+        assert_eq!(
+            say(1, StreamElement::Watermark(15)),
+            clock(TimeSignal::Watermark(15))
+        );
+        assert_eq!(say(1, StreamElement::Idle), clock(TimeSignal::Watermark(20)));
+        assert_eq!(say(0, StreamElement::Idle), clock(TimeSignal::Idle));
+        let end = StreamElement::Watermark(WATERMARK_END);
+        let ended = [TimeSignal::Active, TimeSignal::Watermark(WATERMARK_END)].map(Received::Clock);
+        assert_eq!(
+            say(0, end.clone()),
+            ended,
+            "input 1 is idle and holds nothing back"
+        );
+        assert_eq!(say(1, end), []);
     }
 }

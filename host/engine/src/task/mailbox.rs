@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use wasmill_checkpoint::handle::SubtaskState;
 use wasmill_model::element::Barrier;
 use wasmill_model::id::{CheckpointId, SubtaskId};
+use wasmill_model::time::Timestamp;
 
 use crate::error::TaskError;
 use crate::executor::Waker;
@@ -65,6 +66,11 @@ pub(crate) enum Command {
     Complete(CheckpointId),
     /// A checkpoint is given up.
     Abort(CheckpointId),
+    /// To sources: give no record while the watermark is above this one.
+    Align {
+        /// It.
+        until: Timestamp,
+    },
     /// End once everything is committed.
     Finish {
         /// There was no final checkpoint: what is written is committed as it is.
@@ -93,6 +99,8 @@ pub(crate) enum TaskEvent {
     Running,
     /// It has processed the end of its input and goes on answering barriers.
     Ended,
+    /// The watermark of a source that is aligned with others; an idle one says the last there is.
+    SourceWatermark(Timestamp),
     /// Its part of a checkpoint is written.
     Acknowledged {
         /// Of which.

@@ -1,7 +1,8 @@
 //! The source at the head of a chain: polls its reader, sends barriers when the coordinator asks.
 //!
 //! Invariant: a reader's snapshot is the position after the last record that entered the chain, and after
-//! the barrier of a stop-with-savepoint nothing is read until that is given up.
+//! the barrier of a stop-with-savepoint nothing is read until that is given up. Nothing is read either while its
+//! watermark is above the bound of its alignment.
 
 use std::sync::Arc;
 
@@ -10,12 +11,15 @@ use wasmill_model::batch::{Batch, BatchBuilder};
 use wasmill_model::element::{Barrier, SnapshotKind};
 use wasmill_model::function::OperatorStateMode;
 use wasmill_model::id::{CheckpointId, OperatorUid};
-use wasmill_model::time::Timestamp;
+use wasmill_model::time::{TimeSignal, Timestamp, WATERMARK_END};
 
 use crate::error::TaskError;
 use crate::metrics::{OperatorMetrics, add};
 use crate::operator::RuntimeContext;
-use crate::source::{Source, SourceReader, SourceStatus};
+use crate::output::Emitted;
+use crate::source::{Source, SourceReader, SourceStatus, SplitChange};
+use crate::time::source::SourceTime;
+use crate::time::strategy::Strategy;
 
 /// The operator state that holds a reader's elements.
 const STATE_NAME: &str = "splits";
@@ -32,11 +36,30 @@ pub(crate) struct SourceHead {
     /// A barrier that stops the job has gone out.
     stopped_by: Option<CheckpointId>,
     finished: bool,
+    strategy: Option<Strategy>,
+    time: Option<SourceTime>,
+    /// Whether the reader has named its splits: rows carry their numbers then.
+    names_splits: bool,
+    changes: Vec<SplitChange>,
+    held: Held,
+}
+
+/// Whether alignment holds a source back.
+#[derive(Debug)]
+struct Held {
+    /// Nothing is read while the watermark is above.
+    until: Timestamp,
+    since: Option<Timestamp>,
+    /// For how long it was held back before.
+    total_ms: i64,
+    /// From one report to the next; `None`: it is not aligned.
+    report_interval_ms: Option<i64>,
+    report_at: Timestamp,
 }
 
 /// What a poll came to.
 pub(crate) struct Polled {
-    pub(crate) batch: Batch,
+    pub(crate) rows: u32,
     /// Nothing will come any more.
     pub(crate) finished: bool,
 }
@@ -46,9 +69,18 @@ impl SourceHead {
         runtime: Arc<RuntimeContext>,
         metrics: Arc<OperatorMetrics>,
         source: Arc<dyn Source>,
+        strategy: Option<Strategy>,
         restored: Option<OperatorState>,
     ) -> Self {
+        let alignment = strategy.as_ref().and_then(|s| s.declared.alignment.as_ref());
         Self {
+            held: Held {
+                until: WATERMARK_END,
+                since: None,
+                total_ms: 0,
+                report_interval_ms: alignment.map(|alignment| alignment.update_interval_ms),
+                report_at: Timestamp::MIN,
+            },
             runtime,
             metrics,
             source,
@@ -58,6 +90,10 @@ impl SourceHead {
             wait_until: Timestamp::MIN,
             stopped_by: None,
             finished: false,
+            strategy,
+            time: None,
+            names_splits: false,
+            changes: Vec::new(),
         }
     }
 
@@ -65,24 +101,67 @@ impl SourceHead {
         &self.runtime.operator
     }
 
-    pub(crate) fn open(&mut self) -> Result<(), TaskError> {
+    pub(crate) fn open(&mut self, now: Timestamp) -> Result<(), TaskError> {
         let restored = self.restored.take().map(elements);
-        self.reader = Some(
-            self.source
-                .reader(&self.runtime, restored)
-                .map_err(|error| self.named(error))?,
-        );
+        let mut reader = self
+            .source
+            .reader(&self.runtime, restored)
+            .map_err(|error| self.named(error))?;
+        reader.split_changes(&mut self.changes);
+        self.reader = Some(reader);
+        self.names_splits = !self.changes.is_empty();
+        let time = self
+            .strategy
+            .take()
+            .map(|strategy| SourceTime::new(strategy, now));
+        self.time = time.transpose().map_err(|error| self.named(error))?;
+        if !self.names_splits {
+            self.changes.push(SplitChange::Added(0));
+        }
+        self.add_splits()?;
+        self.finish_splits();
         Ok(())
+    }
+
+    fn add_splits(&mut self) -> Result<(), TaskError> {
+        let Some(time) = &mut self.time else { return Ok(()) };
+        let added = self.changes.iter().try_for_each(|change| match change {
+            SplitChange::Added(split) => time.add_split(u32::from(*split)),
+            SplitChange::Finished(_) => Ok(()),
+        });
+        added.map_err(|error| self.named(error))
+    }
+
+    fn finish_splits(&mut self) {
+        for change in self.changes.drain(..) {
+            if let (SplitChange::Finished(split), Some(time)) = (change, &mut self.time) {
+                time.finish_split(u32::from(split));
+            }
+        }
     }
 
     /// When it is to be polled; `None`: never again, or not before it is told to go on.
     pub(crate) fn poll_at(&self) -> Option<Timestamp> {
-        (!self.finished && self.stopped_by.is_none()).then_some(self.wait_until)
+        let goes_on = !self.finished && self.stopped_by.is_none() && !self.is_held_back();
+        goes_on.then_some(self.wait_until)
     }
 
-    /// Its input counts as ended, whatever the reader still has: the job is drained.
-    pub(crate) fn finish(&mut self) {
+    fn is_held_back(&self) -> bool {
+        let watermark = self.time.as_ref().map(SourceTime::watermark);
+        watermark.is_some_and(|watermark| watermark > self.held.until)
+    }
+
+    /// Its input has ended, whatever the reader still has; returns the last that it says.
+    pub(crate) fn finish(&mut self) -> Vec<Emitted> {
         self.finished = true;
+        let end = TimeSignal::Watermark(WATERMARK_END);
+        let Some(time) = &mut self.time else {
+            return vec![Emitted::Signal(end)];
+        };
+        let mut out = Vec::new();
+        time.end(&mut out);
+        self.held.report_at = Timestamp::MIN;
+        out
     }
 
     pub(crate) fn is_finished(&self) -> bool {
@@ -90,26 +169,114 @@ impl SourceHead {
     }
 
     /// Reads at most `rows_max` rows.
-    pub(crate) fn poll(&mut self, now: Timestamp, rows_max: u32) -> Result<Polled, TaskError> {
+    pub(crate) fn poll(
+        &mut self,
+        now: Timestamp,
+        rows_max: u32,
+        out: &mut Vec<Emitted>,
+    ) -> Result<Polled, TaskError> {
         let Some(reader) = &mut self.reader else {
             return Err(self.named(TaskError::host("a source was polled before it was opened")));
         };
         let status = reader.poll(now, rows_max, &mut self.builder);
+        reader.split_changes(&mut self.changes);
+        let mut finished = false;
         match status.map_err(|error| self.named(error))? {
             SourceStatus::More => self.wait_until = Timestamp::MIN,
             SourceStatus::WaitUntil(at) => self.wait_until = at,
-            SourceStatus::Finished => self.finished = true,
+            SourceStatus::Finished => finished = true,
+        }
+        if self.names_splits {
+            self.add_splits()?;
         }
         let room = self.builder.len() + self.builder.len() / 8;
-        let batch = match self.builder.is_empty() {
-            true => Batch::default(),
-            false => self.builder.finish_with_capacity(room),
-        };
-        add(&self.metrics.records_out, u64::from(batch.rows()));
-        Ok(Polled {
-            batch,
-            finished: self.finished,
-        })
+        let rows = self.builder.rows();
+        if rows > 0 {
+            let batch = self.builder.finish_with_capacity(room);
+            self.emit(batch, now, out).map_err(|error| self.named(error))?;
+        }
+        self.finish_splits();
+        add(&self.metrics.records_out, u64::from(rows));
+        Ok(Polled { rows, finished })
+    }
+
+    /// Rows of each split by themselves.
+    fn emit(&mut self, batch: Batch, now: Timestamp, out: &mut Vec<Emitted>) -> Result<(), TaskError> {
+        let mut rest = batch;
+        while !rest.is_empty() {
+            let split = match self.names_splits {
+                true => rest.iter().next().map_or(0, |row| row.port()),
+                false => 0,
+            };
+            let run = match self.names_splits {
+                true => rest.iter().take_while(|row| row.port() == split).count() as u32,
+                false => rest.rows(),
+            };
+            let (mut own, after) = rest.split_at(run);
+            rest = after;
+            if split != 0 {
+                own = own.with_port(0);
+            }
+            match &mut self.time {
+                Some(time) => time.rows(u32::from(split), own, now, out)?,
+                None => out.push(Emitted::Rows { port: 0, batch: own }),
+            }
+        }
+        Ok(())
+    }
+
+    /// When its watermark generators are to be asked, or its watermark is to be reported.
+    pub(crate) fn tick_at(&self) -> Option<Timestamp> {
+        if self.stopped_by.is_some() {
+            return None;
+        }
+        let report = self.held.report_interval_ms.map(|_| self.held.report_at);
+        let tick = self.time.as_ref().and_then(SourceTime::tick_at);
+        tick.into_iter().chain(report).min()
+    }
+
+    /// The time has come for that; `backpressured_ms` is for how long there was no credit so far.
+    pub(crate) fn tick(
+        &mut self,
+        now: Timestamp,
+        backpressured_ms: i64,
+        out: &mut Vec<Emitted>,
+    ) -> Result<(), TaskError> {
+        let is_held_back = self.is_held_back();
+        match (is_held_back, self.held.since) {
+            (true, None) => self.held.since = Some(now),
+            (false, Some(since)) => {
+                self.held.total_ms += now.saturating_sub(since);
+                self.held.since = None;
+            }
+            _ => {}
+        }
+        let held_ms = self.held.total_ms + self.held.since.map_or(0, |since| now - since);
+        match &mut self.time {
+            Some(time) if time.tick_at().is_some_and(|at| at <= now) => {
+                time.tick(now, now - backpressured_ms - held_ms, out)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The watermark that is to be reported now.
+    pub(crate) fn report(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let interval = self
+            .held
+            .report_interval_ms
+            .filter(|_| self.held.report_at <= now)?;
+        // The end is reported once.
+        if self.finished {
+            self.held.report_interval_ms = None;
+        }
+        self.held.report_at = now.saturating_add(interval);
+        self.time.as_ref().and_then(SourceTime::reported)
+    }
+
+    /// Alignment: nothing is read while the watermark is above.
+    pub(crate) fn hold_back_above(&mut self, until: Timestamp) {
+        self.held.until = until;
     }
 
     /// At a barrier, which goes out with it.

@@ -12,14 +12,19 @@ use wasmill_model::graph::{CheckpointMode, Partitioner};
 use wasmill_model::id::{JobId, OperatorUid, SubtaskId, VertexId};
 use wasmill_model::key::{KeyGroup, MaxParallelism};
 use wasmill_model::row::RowHeader;
+use wasmill_model::time::WATERMARK_END;
 use wasmill_state::memory::MemoryBackend;
-use wasmill_state::timers::{Timer, TimerBytes, TimerQueue};
+use wasmill_state::timers::{TimeDomain, Timer, TimerBytes, TimerQueue};
 
 use super::chain::{Node, Route};
 use super::inputs::Input;
 use super::mailbox::{Reporter, TaskReport};
 use super::snapshot::CheckpointFiles;
 use super::*;
+
+mod oracle;
+mod source_time;
+
 use crate::channel::{Receiver, Sender, channel};
 use crate::exchange::{Buffering, Edge};
 use crate::executor::{Blocking, Executor, Waker};
@@ -171,13 +176,7 @@ struct Bench {
     executor: Arc<Inline>,
 }
 
-fn node(
-    place: usize,
-    name: &'static str,
-    route: Route,
-    domain: TimeDomain,
-    trace: &Arc<Mutex<Vec<String>>>,
-) -> Node {
+fn context(name: &str) -> OperatorContext {
     let runtime = RuntimeContext {
         job_id: JobId(1),
         job_name: "job".to_owned(),
@@ -189,20 +188,60 @@ fn node(
         key_groups: MAX.range_of(0, 1),
         attempt: 0,
     };
-    let context = OperatorContext {
+    OperatorContext {
         state: Box::new(MemoryBackend::new(runtime.key_groups, MAX)),
         runtime: Arc::new(runtime),
         timers: TimerQueue::default(),
         watermark: WATERMARK_NONE,
         processing_time: 0,
         metrics: Arc::default(),
-    };
+    }
+}
+
+fn node(
+    place: usize,
+    name: &'static str,
+    route: Route,
+    domain: TimeDomain,
+    trace: &Arc<Mutex<Vec<String>>>,
+) -> Node {
+    let context = context(name);
     let operator = Traced {
         name,
         trace: trace.clone(),
         domain,
     };
     Node::new(place, Box::new(operator), context, vec![vec![route]], None)
+}
+
+fn task(
+    head: Head,
+    chain: Chain,
+    commands: &Arc<Mailbox<Command>>,
+    reports: &Arc<Mailbox<TaskReport>>,
+    executor: &Arc<Inline>,
+) -> Task {
+    Task::new(TaskParts {
+        head,
+        chain,
+        commands: commands.clone(),
+        snapshots: SnapshotWriter {
+            executor: executor.clone(),
+            files: Arc::new(CheckpointFiles::new(JobId(1), Arc::new(MemoryStorage::new()))),
+            reporter: Reporter {
+                mailbox: reports.clone(),
+                attempt: 0,
+                subtask: SubtaskId {
+                    vertex: VertexId(0),
+                    index: 0,
+                },
+            },
+            epoch: 1,
+        },
+        metrics: Arc::default(),
+        clock: Arc::new(ManualClock::default()),
+        allow_non_restored: false,
+    })
 }
 
 fn bench(domain: TimeDomain, credits_out: u32) -> Bench {
@@ -226,27 +265,9 @@ fn bench(domain: TimeDomain, credits_out: u32) -> Bench {
     let commands = Mailbox::new(Waker::new());
     let reports = Mailbox::new(Waker::new());
     let executor = Arc::new(Inline::default());
-    let task = Task::new(TaskParts {
-        head: Head::Channels(Inputs::new(inputs, CheckpointMode::ExactlyOnce)),
-        chain: Chain::new(nodes, vec![edge], Vec::new()),
-        commands: commands.clone(),
-        snapshots: SnapshotWriter {
-            executor: executor.clone(),
-            files: Arc::new(CheckpointFiles::new(JobId(1), Arc::new(MemoryStorage::new()))),
-            reporter: Reporter {
-                mailbox: reports.clone(),
-                attempt: 0,
-                subtask: SubtaskId {
-                    vertex: VertexId(0),
-                    index: 0,
-                },
-            },
-            epoch: 1,
-        },
-        metrics: Arc::default(),
-        clock: Arc::new(ManualClock::default()),
-        allow_non_restored: false,
-    });
+    let head = Head::Channels(Box::new(Inputs::new(inputs, CheckpointMode::ExactlyOnce)));
+    let chain = Chain::new(nodes, vec![edge], Vec::new());
+    let task = task(head, chain, &commands, &reports, &executor);
     Bench {
         task,
         senders,

@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::watermarks;
 use super::window::{LATE, WindowFunctionSpec};
-use super::{KeySelector, LogicalGraph, LogicalOperator, OperatorKind, RollingAggregation};
+use super::{
+    InputRef, KeySelector, LogicalGraph, LogicalOperator, OperatorKind, Partitioner, RollingAggregation,
+};
 use crate::function::{Format, FunctionKind};
 use crate::id::OperatorUid;
 
@@ -34,7 +37,9 @@ impl LogicalGraph {
         let inputs = self.check_keys_and_formats()?;
         for (operator, input) in self.operators.iter_mut().zip(inputs) {
             match &mut operator.kind {
-                OperatorKind::KeyBy { format, .. } => *format = input,
+                OperatorKind::KeyBy { format, .. } | OperatorKind::AssignTimestamps { format, .. } => {
+                    *format = input;
+                }
                 OperatorKind::Window { spec } => {
                     if let WindowFunctionSpec::Collect { format } = &mut spec.function {
                         *format = input;
@@ -71,6 +76,13 @@ impl LogicalGraph {
                 (true, 0) => {}
                 (true, _) => return Err(error(operator, "a source has no `inputs`: remove them")),
                 (false, 0) => return Err(error(operator, "it has no input: name one in `inputs`")),
+                (false, given) if operator.ports() == 2 && given != 2 => {
+                    let message = format!(
+                        "it has two inputs and {given} are named: name the first and the second in `inputs`; a union puts \
+                         several streams into one"
+                    );
+                    return Err(error(operator, message));
+                }
                 (false, _) => {}
             }
             for input in &operator.inputs {
@@ -143,7 +155,7 @@ impl LogicalGraph {
                     .and_then(|o| o.side_format(side))
                     .unwrap_or_default(),
             });
-            for reference in &operator.inputs {
+            for (number, reference) in operator.inputs.iter().enumerate() {
                 let given = match &reference.side {
                     None => formats.get(&reference.uid).copied().unwrap_or_default(),
                     Some(side) => self
@@ -151,7 +163,10 @@ impl LogicalGraph {
                         .and_then(|o| o.side_format(side))
                         .unwrap_or_default(),
                 };
-                let wanted = operator.input_format().or(input).unwrap_or_default();
+                let wanted = match operator.second_format().filter(|_| number == 1) {
+                    Some(second) => second,
+                    None => operator.input_format().or(input).unwrap_or_default(),
+                };
                 if !given.fits(wanted) {
                     let message = format!(
                         "it reads {wanted:?} but `{}` emits {given:?}: put a function between that converts",
@@ -162,8 +177,16 @@ impl LogicalGraph {
             }
             check_window(operator)?;
             self.check_keyed(operator)?;
+            self.check_both_keys(operator, &formats)?;
             let input = input.unwrap_or_default();
             check_key_fields(operator, input)?;
+            watermarks::check(
+                operator,
+                match &operator.kind {
+                    OperatorKind::Source { format, .. } => *format,
+                    _ => input,
+                },
+            )?;
             formats.insert(&operator.uid, operator.output_format(input));
             inputs.push(input);
         }
@@ -181,7 +204,20 @@ impl LogicalGraph {
             self.operator(&input.uid)
                 .is_some_and(|from| matches!(from.kind, OperatorKind::KeyBy { .. }))
         });
-        if needs_key && !keyed {
+        // The second input of a keyed function may be broadcast: every subtask has all of it.
+        let broadcast = operator.ports() == 2
+            && operator.inputs.first().is_some_and(|input| self.is_keyed(input))
+            && operator
+                .inputs
+                .get(1)
+                .is_some_and(|input| self.is_broadcast(input));
+        if needs_key && !keyed && !broadcast {
+            if operator.ports() == 2 && operator.inputs.first().is_some_and(|input| self.is_keyed(input)) {
+                return Err(error(
+                    operator,
+                    "its first input is keyed, its second is not: put a `key-by` before that too, or `partition: broadcast`",
+                ));
+            }
             return Err(error(
                 operator,
                 "it needs a keyed stream: put a `key-by` before it",
@@ -208,6 +244,50 @@ impl LogicalGraph {
         Ok(())
     }
 
+    fn is_keyed(&self, input: &InputRef) -> bool {
+        self.operator(&input.uid)
+            .is_some_and(|from| matches!(from.kind, OperatorKind::KeyBy { .. }))
+    }
+
+    fn is_broadcast(&self, input: &InputRef) -> bool {
+        let partitioner = Partitioner::Broadcast;
+        self.operator(&input.uid)
+            .is_some_and(|from| from.kind == OperatorKind::Partition { partitioner })
+    }
+
+    /// Keys of two inputs meet only where they are encoded alike: as many fields, and JSON on both sides or on
+    /// none, for a number of JSON is another key than the same digits in CSV.
+    fn check_both_keys(
+        &self,
+        operator: &LogicalOperator,
+        formats: &BTreeMap<&OperatorUid, Format>,
+    ) -> Result<(), GraphError> {
+        if operator.ports() < 2 {
+            return Ok(());
+        }
+        let shapes = operator.inputs.iter().filter_map(|input| {
+            let from = self.operator(&input.uid)?;
+            let OperatorKind::KeyBy { selector, .. } = &from.kind else {
+                return None;
+            };
+            let format = formats.get(&from.uid).copied().unwrap_or_default();
+            Some(match selector {
+                KeySelector::Field(_) => (1, format == Format::Json),
+                KeySelector::Fields(fields) => (fields.len() + 1, format == Format::Json),
+                KeySelector::Value | KeySelector::Function => (1, false),
+            })
+        });
+        let shapes: Vec<_> = shapes.collect();
+        match shapes[..] {
+            [first, second] if first != second => Err(error(
+                operator,
+                "the keys of its two inputs are of different formats and would never meet: key both by as many fields, of \
+                 JSON on both sides or on none",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     fn warnings(&self) -> Vec<GraphWarning> {
         let unnamed = self.operators.iter().filter(|o| !o.uid_given && o.has_state());
         unnamed
@@ -232,7 +312,11 @@ impl LogicalOperator {
             OperatorKind::Function { description, .. } => {
                 description.kind.needs_key() || description.is_buffering()
             }
-            OperatorKind::KeyBy { .. } | OperatorKind::Partition { .. } | OperatorKind::Union => false,
+            OperatorKind::KeyBy { .. }
+            | OperatorKind::Partition { .. }
+            | OperatorKind::PartitionCustom { .. }
+            | OperatorKind::Union
+            | OperatorKind::AssignTimestamps { .. } => false,
         }
     }
 
@@ -246,6 +330,21 @@ impl LogicalOperator {
                 .map(|o| o.format),
             // Late elements are as they came, whatever that is.
             OperatorKind::Window { spec } if spec.late_output && side == LATE => Some(Format::Raw),
+            _ => None,
+        }
+    }
+
+    /// How many inputs it tells apart; several streams may go into one.
+    pub fn ports(&self) -> u16 {
+        match &self.kind {
+            OperatorKind::Function { description, .. } => description.ports(),
+            _ => 1,
+        }
+    }
+
+    fn second_format(&self) -> Option<Format> {
+        match &self.kind {
+            OperatorKind::Function { description, .. } => description.second_input,
             _ => None,
         }
     }
@@ -305,6 +404,14 @@ fn check_key_fields(operator: &LogicalOperator, input: Format) -> Result<(), Gra
         KeySelector::Fields(fields) => fields,
         KeySelector::Value | KeySelector::Function => return Ok(()),
     };
+    check_fields(operator, fields, input)
+}
+
+pub(super) fn check_fields(
+    operator: &LogicalOperator,
+    fields: &[String],
+    input: Format,
+) -> Result<(), GraphError> {
     match input {
         Format::Json => Ok(()),
         Format::Csv => match fields.iter().find(|field| field.parse::<u16>().is_err()) {
@@ -316,17 +423,23 @@ fn check_key_fields(operator: &LogicalOperator, input: Format) -> Result<(), Gra
         },
         other => {
             let message = format!(
-                "it looks for a field in records of format {other:?}: declare `json` or `csv` where they come from, or use \
-                 `key-by: {{value: true}}`"
+                "it looks for a field in records of format {other:?}: declare `json` or `csv` where they come from{}",
+                match operator.kind {
+                    OperatorKind::KeyBy { .. } => ", or use `key-by: {value: true}`",
+                    _ => "",
+                }
             );
             Err(error(operator, message))
         }
     }
 }
 
-fn error(operator: &LogicalOperator, message: impl Into<String>) -> GraphError {
+pub(super) fn error(operator: &LogicalOperator, message: impl Into<String>) -> GraphError {
     GraphError {
         operator: operator.uid.clone(),
         message: message.into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

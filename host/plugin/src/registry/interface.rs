@@ -244,6 +244,12 @@ impl Interface<'_> {
 
     /// Whether a component of the typed family has what a function that it describes needs.
     pub(super) fn check_function(&self, function: &FunctionDescription) -> Result<(), String> {
+        if function.second_input.is_some() {
+            return Err(format!(
+                "describe declares a second input of function `{}`, which a typed world cannot tell from the first: build it in the world `frame`, whose rows say their input, or remove `second-input`",
+                function.name
+            ));
+        }
         let kind = exports_of(function.kind);
         let needed = [Some(kind), function.is_buffering().then_some(CHECKPOINTED)];
         for (interface, functions) in needed.into_iter().flatten() {

@@ -14,6 +14,10 @@ pub mod window;
 
 use super::units::{DurationText, SizeText};
 
+mod watermarks;
+
+pub use watermarks::{Alignment, TimeUnitName, TimestampFrom, WatermarkStrategyName, Watermarks};
+
 /// A Wasmill job: operators that are connected by their inputs, from sources to sinks.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -32,6 +36,8 @@ pub struct JobFile {
     pub checkpointing: Option<Checkpointing>,
     /// What happens after a failure. Default: `none` without checkpointing, `exponential-delay` with it.
     pub restart: Option<Restart>,
+    /// How often watermarks are made. Default: `200ms`; `0ms`: only by generators that emit with records.
+    pub auto_watermark_interval: Option<DurationText>,
     /// A batch that is not full is sent on after this time. Default: `10ms`.
     pub buffer_timeout: Option<DurationText>,
     /// A batch is full at this size. Default: `32KiB`; at most `64KiB`.
@@ -144,8 +150,8 @@ pub enum RecordFormat {
     Csv,
 }
 
-/// One operator. Exactly one of `source`, `sink`, `function`, `key-by`, `partition`, `rolling`, `window` and `union` says
-/// what it does.
+/// One operator. Exactly one of `source`, `sink`, `function`, `key-by`, `partition`, `rolling`, `window`, `union` and
+/// `assign-timestamps` says what it does.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Operator {
@@ -170,6 +176,10 @@ pub struct Operator {
     pub window: Option<window::Window>,
     /// `true`: merges its inputs.
     pub union: Option<bool>,
+    /// Gives records timestamps and makes watermarks of them; watermarks of its input end here.
+    pub assign_timestamps: Option<Watermarks>,
+    /// Of a source: the same, for each split by itself.
+    pub watermarks: Option<Watermarks>,
     /// Settings of the connector or function. In a connector's, `{env: NAME}` and `{file: PATH}` stand for secrets.
     pub config: Option<Value>,
     /// Format of a source's or sink's records. Default: `raw`.
@@ -209,6 +219,12 @@ pub enum Partition {
     Rebalance,
     /// Everyone.
     Broadcast,
+    /// One at random, each time anew.
+    Shuffle,
+    /// Round robin over some: where there are more subtasks after than before each has some of its own.
+    Rescale,
+    /// Subtask 0.
+    Global,
 }
 
 /// A rolling aggregation. Exactly one of the fields but `tie`.

@@ -5,6 +5,7 @@
 
 mod operator;
 mod settings;
+mod watermarks;
 mod window;
 
 use wasmill_engine::registry::Registry;

@@ -94,6 +94,7 @@ mod tests {
                     connector: "files".to_owned(),
                     config,
                     format: Format::Raw,
+                    watermarks: None,
                 },
                 inputs: Vec::new(),
                 parallelism: None,

@@ -171,6 +171,10 @@ fn plan_of(status: &JobStatus) -> JobPlan {
                     Partitioner::Hash => "HASH",
                     Partitioner::Rebalance => "REBALANCE",
                     Partitioner::Broadcast => "BROADCAST",
+                    Partitioner::Shuffle => "SHUFFLE",
+                    Partitioner::Rescale => "RESCALE",
+                    Partitioner::Global => "GLOBAL",
+                    Partitioner::Custom => "CUSTOM",
                 };
                 Some(PlanInput {
                     id: status.vertices.get(*from)?.id.clone(),

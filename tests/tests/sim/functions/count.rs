@@ -7,6 +7,7 @@ use wasmill_engine::output::Output;
 use wasmill_model::batch::{Batch, BatchBuilder};
 use wasmill_model::function::StateKind;
 use wasmill_model::key::{self, KeyGroup};
+use wasmill_model::time::{Timestamp, WATERMARK_NONE};
 use wasmill_state::backend::{StateId, Write};
 use wasmill_state::timers::{TimeDomain, Timer};
 
@@ -16,14 +17,19 @@ use crate::sink::Shared;
 pub(super) struct Count {
     external: Shared,
     padding: usize,
+    never_late: bool,
+    /// The last watermark it was told.
+    watermark: Timestamp,
     state: StateId,
 }
 
 impl Count {
-    pub(super) fn new(external: Shared, padding: usize) -> Self {
+    pub(super) fn new(external: Shared, padding: usize, never_late: bool) -> Self {
         Self {
             external,
             padding,
+            never_late,
+            watermark: WATERMARK_NONE,
             state: StateId(0),
         }
     }
@@ -45,6 +51,13 @@ impl Operator for Count {
         fail_at_times(&self.external, "count")?;
         let mut results = BatchBuilder::default();
         for row in batch {
+            let timestamp = row.timestamp().unwrap_or(Timestamp::MAX);
+            if self.never_late && timestamp <= context.watermark {
+                let watermark = context.watermark;
+                return Err(TaskError::host(format!(
+                    "a record of {timestamp} comes behind {watermark}"
+                )));
+            }
             let encoded = row.key().ok_or_else(|| TaskError::host("no key"))?;
             let group = KeyGroup(row.group_field() as u16);
             let key = state_key(group, encoded);
@@ -61,6 +74,17 @@ impl Operator for Count {
         }
         out.emit(0, results.finish());
         Ok(batch.rows())
+    }
+
+    fn on_watermark(&mut self, context: &mut OperatorContext, _: &mut Output) -> Result<(), TaskError> {
+        if context.watermark <= self.watermark {
+            let (before, now) = (self.watermark, context.watermark);
+            return Err(TaskError::host(format!(
+                "the watermark goes from {before} to {now}"
+            )));
+        }
+        self.watermark = context.watermark;
+        Ok(())
     }
 
     fn on_timers(

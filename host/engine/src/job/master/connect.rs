@@ -68,6 +68,7 @@ fn add(connectors: &mut Connectors, spec: &JobSpec, operator: &LogicalOperator) 
             connector,
             config,
             format,
+            ..
         } => {
             let make = registry
                 .sources

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use wasmill_checkpoint::handle::OperatorState;
 use wasmill_model::graph::{CheckpointMode, OperatorKind};
 use wasmill_model::id::SubtaskId;
+use wasmill_model::key::hash;
 use wasmill_model::time::{Timestamp, WATERMARK_NONE};
 
 use super::load::KeyedState;
 use super::shared::Counters;
 use super::{Master, Phase};
-use crate::builtin::{KeyByOperator, KeyReader, RollingOperator};
+use crate::builtin::{AssignTimestampsOperator, KeyByOperator, KeyReader, RollingOperator};
 use crate::channel::{self, Sender};
 use crate::error::TaskError;
 use crate::exchange::{BATCH_BYTES_MAX, Buffering, Edge};
@@ -31,6 +32,8 @@ use crate::task::sink::SinkOperator;
 use crate::task::snapshot::SnapshotWriter;
 use crate::task::source::SourceHead;
 use crate::task::{Head, Task, TaskParts};
+use crate::time::alignment::SourceAlignment;
+use crate::time::strategy::Strategy;
 use crate::window::operator::WindowOperator;
 
 /// A task as the master knows it.
@@ -120,6 +123,7 @@ impl Master {
         let plan = self.plan.clone();
         let mut channels = Channels::new(&plan);
         let mut tasks = Vec::new();
+        self.sources = SourceAlignment::default();
         for vertex in &plan.vertices {
             for index in 0..vertex.parallelism {
                 let subtask = SubtaskId {
@@ -162,7 +166,7 @@ impl Master {
     ) -> Result<(Task, Deployed), TaskError> {
         let commands = Mailbox::new(channels.waker(subtask));
         let mut counters = Counters::default();
-        let (edges, routes) = self.edges(vertex, subtask, channels);
+        let (edges, routes) = self.edges(vertex, subtask, channels)?;
         let mut head = None;
         let mut entry = Vec::new();
         let mut nodes = Vec::new();
@@ -178,8 +182,12 @@ impl Master {
                 let source = self.connectors.sources.get(&chained.operator.uid).cloned();
                 let source = source.ok_or_else(|| missing(chained))?;
                 entry = routes.into_iter().next().unwrap_or_default();
+                let strategy = self.strategy(chained);
+                if let Some(alignment) = strategy.as_ref().and_then(|s| s.declared.alignment.as_ref()) {
+                    self.sources.add(subtask, alignment);
+                }
                 head = Some(Head::Source(Box::new(SourceHead::new(
-                    runtime, metrics, source, restored,
+                    runtime, metrics, source, strategy, restored,
                 ))));
             } else {
                 let operator = self.operator(chained)?;
@@ -189,7 +197,7 @@ impl Master {
         }
         let head = head.unwrap_or_else(|| {
             let inputs = channels.inputs.remove(&subtask).unwrap_or_default();
-            Head::Channels(Inputs::new(inputs, self.mode()))
+            Head::Channels(Box::new(Inputs::new(inputs, self.mode())))
         });
         let counters = Arc::new(counters);
         let task = Task::new(TaskParts {
@@ -237,7 +245,7 @@ impl Master {
         vertex: &Vertex,
         subtask: SubtaskId,
         channels: &mut Channels,
-    ) -> (Vec<Edge>, BTreeMap<usize, usize>) {
+    ) -> Result<(Vec<Edge>, BTreeMap<usize, usize>), TaskError> {
         let settings = &self.spec.graph.settings;
         let buffering = Buffering {
             bytes: (settings.buffer_bytes as usize).clamp(1, BATCH_BYTES_MAX),
@@ -254,15 +262,21 @@ impl Master {
         {
             let senders = channels.senders.remove(&(subtask, number)).unwrap_or_default();
             places.insert(number, edges.len());
-            edges.push(Edge::new(
+            let custom = match (&edge.function, &self.spec.registry.functions) {
+                (Some(function), Some(functions)) => Some(functions.partitioner(function)?),
+                _ => None,
+            };
+            let made = Edge::new(
                 edge.partitioner,
                 senders,
                 subtask.index,
                 self.plan.max_parallelism,
                 buffering,
-            ));
+            );
+            let seed = format!("{} {number} {}", self.spec.id, subtask.index);
+            edges.push(made.with_seed(hash(seed.as_bytes())).with_custom(custom));
         }
-        (edges, places)
+        Ok((edges, places))
     }
 
     fn runtime(&self, vertex: &Vertex, chained: &ChainedOperator, subtask: SubtaskId) -> Arc<RuntimeContext> {
@@ -331,13 +345,35 @@ impl Master {
             OperatorKind::KeyBy { selector, format } => {
                 KeyReader::new(selector, *format).map(|reader| Box::new(KeyByOperator::new(reader)) as _)
             }
+            OperatorKind::AssignTimestamps { .. } => match self.strategy(chained) {
+                Some(strategy) => Some(Box::new(AssignTimestampsOperator::new(&strategy)?)),
+                None => None,
+            },
             OperatorKind::Rolling { aggregation } => {
                 Some(Box::new(RollingOperator::new(aggregation.clone())))
             }
             OperatorKind::Window { spec } => Some(Box::new(WindowOperator::of(spec))),
-            OperatorKind::Source { .. } | OperatorKind::Partition { .. } | OperatorKind::Union => None,
+            OperatorKind::Source { .. }
+            | OperatorKind::Partition { .. }
+            | OperatorKind::PartitionCustom { .. }
+            | OperatorKind::Union => None,
         };
         made.ok_or_else(|| missing(chained))
+    }
+
+    /// How the operator's records get their event time, where it says.
+    fn strategy(&self, chained: &ChainedOperator) -> Option<Strategy> {
+        let declared = chained.operator.watermarks()?.clone();
+        let format = match &chained.operator.kind {
+            OperatorKind::Source { format, .. } | OperatorKind::AssignTimestamps { format, .. } => *format,
+            _ => return None,
+        };
+        Some(Strategy {
+            declared,
+            format,
+            interval_ms: self.spec.graph.settings.auto_watermark_interval_ms,
+            functions: self.spec.registry.functions.clone(),
+        })
     }
 
     fn mode(&self) -> CheckpointMode {

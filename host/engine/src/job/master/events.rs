@@ -12,7 +12,7 @@ use super::shared::Request;
 use super::{Done, Master, Next, Phase};
 use crate::job::SavepointTrigger;
 use crate::job::status::{JobState, TaskState};
-use crate::task::mailbox::{TaskEvent, TaskReport};
+use crate::task::mailbox::{Command, TaskEvent, TaskReport};
 
 impl Master {
     pub(super) fn on_done(&mut self, attempt: u32, done: Done, now: Timestamp) {
@@ -80,6 +80,7 @@ impl Master {
                 }
                 self.on_all_ended(now);
             }
+            TaskEvent::SourceWatermark(watermark) => self.align(subtask, watermark),
             TaskEvent::Acknowledged {
                 checkpoint,
                 state,
@@ -121,6 +122,15 @@ impl Master {
                 self.owes |= self.told_to_commit;
                 set(self, TaskState::Failed);
                 self.on_failure(error, now, Some(subtask));
+            }
+        }
+    }
+
+    /// Tells the sources of a group whom they have to wait for.
+    fn align(&mut self, subtask: SubtaskId, watermark: Timestamp) {
+        for (told, until) in self.sources.report(subtask, watermark) {
+            if let Some(task) = self.tasks.get(&told) {
+                task.commands.send(Command::Align { until });
             }
         }
     }

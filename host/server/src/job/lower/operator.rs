@@ -46,6 +46,7 @@ pub(super) fn kind_of(operator: &Operator) -> Result<&'static str, String> {
         ("rolling", operator.rolling.is_some()),
         ("window", operator.window.is_some()),
         ("union", operator.union.is_some()),
+        ("assign-timestamps", operator.assign_timestamps.is_some()),
     ];
     let mut said = said.iter().filter(|(_, set)| *set);
     match (said.next(), said.next()) {
@@ -55,7 +56,7 @@ pub(super) fn kind_of(operator: &Operator) -> Result<&'static str, String> {
         )),
         (None, _) => Err(
             "it does not say what it does: add one of `source`, `sink`, `function`, `key-by`, `partition`, \
-                          `rolling`, `window`, `union`"
+                          `rolling`, `window`, `union`, `assign-timestamps`"
                 .to_owned(),
         ),
     }
@@ -96,6 +97,9 @@ impl Lowering<'_> {
                     Partition::Forward => Partitioner::Forward,
                     Partition::Rebalance => Partitioner::Rebalance,
                     Partition::Broadcast => Partitioner::Broadcast,
+                    Partition::Shuffle => Partitioner::Shuffle,
+                    Partition::Rescale => Partitioner::Rescale,
+                    Partition::Global => Partitioner::Global,
                 },
             }
         } else if let Some(rolling) = &operator.rolling {
@@ -105,6 +109,11 @@ impl Lowering<'_> {
         } else if let Some(window) = &operator.window {
             OperatorKind::Window {
                 spec: super::window::lower(window).map_err(|e| self.error("window", e))?,
+            }
+        } else if let Some(watermarks) = &operator.assign_timestamps {
+            OperatorKind::AssignTimestamps {
+                strategy: self.watermarks("assign-timestamps", watermarks)?,
+                format: Format::Raw,
             }
         } else if operator.union == Some(true) {
             OperatorKind::Union
@@ -141,6 +150,12 @@ impl Lowering<'_> {
         let key_function = operator.key_by.as_ref().is_some_and(|k| k.function.is_some());
         if operator.config.is_some() && !matches!(what, "source" | "sink" | "function") && !key_function {
             return Err(self.error("config", format!("`{what}` has no `config`: remove it")));
+        }
+        if operator.watermarks.is_some() && what != "source" {
+            let message = format!(
+                "`watermarks` belongs to sources, not to `{what}`: remove it, or put an `assign-timestamps` behind it"
+            );
+            return Err(self.error("watermarks", message));
         }
         if operator.format.is_some() && !matches!(what, "source" | "sink") {
             let message = format!("`format` belongs to sources and sinks, not to `{what}`: remove it");
@@ -227,6 +242,10 @@ impl Lowering<'_> {
             connector: connector.to_owned(),
             config: self.config(),
             format: self.format(),
+            watermarks: match &self.operator.watermarks {
+                Some(watermarks) => Some(self.watermarks("watermarks", watermarks)?),
+                None => None,
+            },
         };
         self.check_connector(&kind, |config, format| factory(config, format).map(drop))?;
         Ok(kind)
@@ -375,7 +394,7 @@ impl Lowering<'_> {
         Ok(aggregation)
     }
 
-    fn error(&self, field: &str, message: impl Into<String>) -> JobFileError {
+    pub(super) fn error(&self, field: &str, message: impl Into<String>) -> JobFileError {
         let path = ["operators".into(), self.index.into(), field.into()];
         self.job
             .spans

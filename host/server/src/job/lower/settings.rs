@@ -33,6 +33,7 @@ pub(super) fn settings(job: &ParsedJob, options: LowerOptions) -> Result<JobSett
             .transpose()?,
         restart: file.restart.as_ref().map(|r| restart(job, r)).transpose()?,
         buffer_bytes: buffer_bytes(job, defaults.buffer_bytes)?,
+        auto_watermark_interval_ms: ms(file.auto_watermark_interval, defaults.auto_watermark_interval_ms),
         buffer_timeout_ms: ms(file.buffer_timeout, defaults.buffer_timeout_ms),
         cancellation_timeout_ms: ms(file.cancellation_timeout, defaults.cancellation_timeout_ms),
         limits: limits(job)?,
