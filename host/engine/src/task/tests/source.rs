@@ -51,6 +51,7 @@ fn a_source_without_credit_goes_on_after_a_stop_that_was_given_up() {
         Arc::<OperatorMetrics>::default(),
         Arc::new(Endless),
         None,
+        None,
     );
     bench.task.parts.head = Head::Source(Box::new(source));
     bench.task.parts.chain.entry = vec![Route::Chained { node: 0, port: 0 }];

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use wasmill_model::graph::{TimestampSource, WatermarkAlignment, WatermarkGeneration, WatermarkStrategy};
 
 use super::oracle::{function, strategy};
-use super::source::SourceHead;
 use super::*;
 use crate::source::{Source, SourceReader, SourceStatus, SplitChange};
+use crate::task::source::SourceHead;
 use crate::time::{Punctuation, WatermarkGenerator};
 
 /// After a record that ends with `!` comes a watermark at its timestamp, after one that ends with `?` idleness.
