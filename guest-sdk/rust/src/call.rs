@@ -58,6 +58,8 @@ pub(crate) struct Call<'f> {
     pub(crate) pair: Option<u32>,
     /// What a plain emission carries.
     emit_timestamp: Option<i64>,
+    /// Rows of the main output that are in the answer.
+    output_rows: u32,
     /// A due timer of the domain that is firing was registered or deleted.
     is_reordered: bool,
     latched: Option<Error>,
@@ -83,6 +85,7 @@ impl<'f> Call<'f> {
             row_index: 0,
             pair: None,
             emit_timestamp: None,
+            output_rows: 0,
             is_reordered: false,
             latched: None,
         })
@@ -177,13 +180,15 @@ impl<'f> Call<'f> {
             &mut self.buffers.side
         };
         let start = out.len();
-        start_emission(out, port, self.row_index, timestamp, is_null);
+        let after = if port == 0 { 0 } else { self.output_rows };
+        start_emission(out, port, self.row_index, after, timestamp, is_null);
         if let Err(error) = write(&mut Writer::new(out)) {
             out.truncate(start);
             self.latched.get_or_insert(error);
             return;
         }
         finish_emission(out, start);
+        self.output_rows += u32::from(port == 0);
         if out.len() > ANSWER_BYTES_TARGET {
             self.send_output();
         }
@@ -202,6 +207,7 @@ impl<'f> Call<'f> {
         let buffers = &mut *self.buffers;
         host::start_request(&mut buffers.request, op::EMIT);
         take_output(&mut buffers.answer, &mut buffers.request);
+        self.output_rows = 0;
         buffers.request.append(&mut buffers.side);
         if let Err(message) = host::call(&buffers.request) {
             self.latched.get_or_insert(Error::failed(message));

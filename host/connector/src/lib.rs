@@ -8,6 +8,7 @@
 //! | [`nexmark`] | the events of the Nexmark benchmark | |
 //! | [`mod@print`] | | standard output |
 //! | [`discard`] | | nowhere |
+//! | [`tape`] | all that happens to a job, in one order | what comes of it, with its cause |
 //!
 //! A new connector is a new folder and one line in [`register`].
 
@@ -21,6 +22,7 @@ pub mod print;
 mod settings;
 mod shard;
 pub mod socket;
+pub mod tape;
 
 /// Makes all connectors of this crate known by name.
 pub fn register(registry: &mut Registry) {
@@ -36,6 +38,8 @@ pub fn register(registry: &mut Registry) {
     registry
         .sources
         .insert("nexmark".to_owned(), Box::new(nexmark::source));
+    registry.sources.insert("tape".to_owned(), Box::new(tape::source));
+    registry.sinks.insert("tape".to_owned(), Box::new(tape::sink));
     registry.sinks.insert("files".to_owned(), Box::new(files::sink));
     registry.sinks.insert("print".to_owned(), Box::new(print::sink));
     registry

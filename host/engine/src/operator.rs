@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use wasmill_checkpoint::handle::OperatorState;
 use wasmill_model::batch::Batch;
-use wasmill_model::element::Barrier;
+use wasmill_model::element::{Barrier, Tick};
 use wasmill_model::id::{CheckpointId, JobId, OperatorUid};
 use wasmill_model::key::{KeyGroupRange, MaxParallelism};
 use wasmill_model::time::Timestamp;
@@ -106,6 +106,19 @@ pub trait Operator: Send {
         false
     }
 
+    /// All inputs are idle now, or one of them is active again; the same goes downstream after this.
+    fn on_status(&mut self, is_idle: bool, context: &mut OperatorContext) -> Result<(), TaskError> {
+        let _ = (is_idle, context);
+        Ok(())
+    }
+
+    /// The input drives the job, and a step of it begins: what comes until the next one is caused by it. The
+    /// clock in `context` stands at the step's time already.
+    fn on_tick(&mut self, tick: Tick, context: &mut OperatorContext) -> Result<(), TaskError> {
+        let _ = (tick, context);
+        Ok(())
+    }
+
     /// At a barrier, when all rows before it are processed. Must be quick; keyed state and timers are
     /// frozen by the task itself. A sink pre-commits here.
     fn snapshot(
@@ -128,7 +141,8 @@ pub trait Operator: Send {
         Ok(())
     }
 
-    /// All inputs have ended and the final watermark was processed. Emits what is left.
+    /// All inputs have ended and the final watermark was processed, but where a source was stopped: event time
+    /// then stays where it is. Emits what is left.
     ///
     /// Called again after a restore from a checkpoint that was taken after it, for the input then ends
     /// anew (C5): what it emits must come from state that emitting removes, so that a second call emits

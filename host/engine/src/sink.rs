@@ -6,6 +6,7 @@ use wasmill_model::id::CheckpointId;
 
 use crate::error::TaskError;
 use crate::operator::RuntimeContext;
+use crate::source::SourceSignal;
 
 /// What a sink does about records that a restored job writes again (E1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +52,18 @@ pub trait SinkWriter: Send {
     /// Writes all rows of a batch; none of it becomes visible before its commit where the sink is
     /// two-phase.
     fn write(&mut self, batch: &Batch) -> Result<(), TaskError>;
+
+    /// As [`SinkWriter::write`], of the input with this index: for sinks that tell their inputs apart.
+    fn write_from(&mut self, input: u16, batch: &Batch) -> Result<(), TaskError> {
+        let _ = input;
+        self.write(batch)
+    }
+
+    /// What comes between the rows, in order with them: for sinks that write that down too.
+    fn on_signal(&mut self, signal: SourceSignal) -> Result<(), TaskError> {
+        let _ = signal;
+        Ok(())
+    }
 
     /// At a barrier: makes what was written since the last one durable and returns what commits it:
     /// (version, bytes) each; nothing where nothing was written. A sink without transactions flushes.

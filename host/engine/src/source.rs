@@ -1,8 +1,9 @@
 //! The seam to where records come from.
 
 use wasmill_model::batch::BatchBuilder;
+use wasmill_model::element::Tick;
 use wasmill_model::id::CheckpointId;
-use wasmill_model::time::Timestamp;
+use wasmill_model::time::{TimeSignal, Timestamp};
 
 use crate::error::TaskError;
 use crate::operator::RuntimeContext;
@@ -23,6 +24,12 @@ pub trait Source: Send + Sync {
 
     /// Whether it ends by itself.
     fn is_bounded(&self) -> bool;
+
+    /// Whether its [`SourceSignal::Tick`]s are the job's processing-time clock, which starts at 0. Where one
+    /// source of a job is so, all must be.
+    fn drives_clock(&self) -> bool {
+        false
+    }
 }
 
 /// Reads in one subtask. Calls come from its task, one after another.
@@ -70,6 +77,21 @@ pub enum SourceStatus {
     More,
     /// Nothing now; ask again at this processing time.
     WaitUntil(Timestamp),
+    /// After the rows of this poll comes this, and then there may be more at hand.
+    Then(SourceSignal),
     /// Nothing will come any more.
     Finished,
+    /// As [`SourceStatus::Finished`], but event time does not go to its end: what still waits for a watermark
+    /// is not fired, as where a job is stopped without being drained.
+    Stopped,
+}
+
+/// What a source says between its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceSignal {
+    /// A watermark that is not later than the last is ignored, and so are all where the job gives the source a
+    /// strategy of its own.
+    Time(TimeSignal),
+    /// A step of the job's clock: see [`Source::drives_clock`].
+    Tick(Tick),
 }

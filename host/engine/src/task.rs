@@ -18,6 +18,7 @@ pub(crate) mod snapshot;
 pub(crate) mod source;
 #[cfg(test)]
 mod tests;
+mod ticks;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use wasmill_model::batch::Batch;
-use wasmill_model::element::{Barrier, SnapshotKind, StreamElement};
+use wasmill_model::element::{Barrier, SnapshotKind, StreamElement, Tick};
 use wasmill_model::id::CheckpointId;
 use wasmill_model::time::{TimeSignal, Timestamp, WATERMARK_NONE};
 
@@ -40,7 +41,7 @@ use inputs::{Inputs, Received};
 use mailbox::{Command, Mailbox, TaskEvent};
 use pace::Pace;
 use snapshot::{Part, SnapshotWriter};
-use source::SourceHead;
+use source::{Ending, SourceHead};
 
 /// The last checkpoint number: what a job without checkpoints commits at its end.
 const CHECKPOINT_AT_END: CheckpointId = CheckpointId(u64::MAX);
@@ -61,6 +62,12 @@ enum Work {
     },
     /// What a source says at its end.
     Last(Vec<Emitted>),
+    /// A step of the input that drives the job begins.
+    Tick(Tick),
+    /// The input has moved the clock; operators before `node` have done what was due.
+    Clock {
+        node: usize,
+    },
     /// The input has ended; operators before `node` have been told.
     End {
         node: usize,
@@ -165,7 +172,7 @@ impl Task {
                 return Ok(self.gone());
             }
         }
-        let woken = self.parts.chain.wake()?;
+        let woken = !self.parts.chain.is_driven() && self.parts.chain.wake()?;
         if !self.parts.chain.drain() {
             if self.fire_on_account()? {
                 return Ok(Step::Progress);
@@ -173,7 +180,7 @@ impl Task {
             self.waiting = Some(Waiting::Credit);
             let chain = &self.parts.chain;
             let timer = self.next_timer().filter(|_| self.may_overdraw());
-            let until = [timer, chain.next_flush(), chain.next_wake()];
+            let until = [timer, chain.next_flush(), self.next_wake()];
             return Ok(Step::Blocked {
                 until: until.into_iter().flatten().min(),
             });
@@ -320,6 +327,8 @@ impl Task {
                         self.note_clock(signal);
                         self.parts.chain.on_signal(signal)?;
                     }
+                    // Not before what is pending.
+                    Received::Tick(tick) => self.work.push_back(Work::Tick(tick)),
                     Received::Barrier(barrier) => self.perform(Work::Barrier { barrier })?,
                     Received::End => self.perform(Work::End { node: 0 })?,
                     Received::Nothing => {}
@@ -346,10 +355,11 @@ impl Task {
         if polls {
             let polled = source.poll(now, self.pace.rows(), &mut emitted)?;
             self.rows = polled.rows;
-            if polled.finished {
+            if polled.end == Some(Ending::Finished) {
                 emitted.extend(source.finish());
-                self.work.push_back(Work::End { node: 0 });
             }
+            self.work.extend(polled.tick.map(Work::Tick));
+            self.work.extend(polled.end.map(|_| Work::End { node: 0 }));
         }
         self.enter(emitted)?;
         Ok(ticked || polls)
@@ -360,9 +370,32 @@ impl Task {
         match work {
             Work::Batch { port, rest } => self.process(port, rest),
             Work::Last(emitted) => self.enter(emitted),
+            Work::Tick(tick) => self.on_tick(tick),
+            Work::Clock { node } => self.move_clock(node),
             Work::End { node } => self.end(node),
             Work::Barrier { barrier } => self.snapshot(&barrier),
         }
+    }
+
+    /// The step goes downstream first, so that what it causes here finds it known there.
+    fn on_tick(&mut self, tick: Tick) -> Result<(), TaskError> {
+        self.parts.chain.on_tick(tick)?;
+        self.parts.chain.control(&StreamElement::Tick(tick));
+        if tick.moves_clock {
+            self.work.push_front(Work::Clock { node: 0 });
+        }
+        Ok(())
+    }
+
+    /// In each operator, in order: what is due by the clock that the input drives.
+    fn move_clock(&mut self, first: usize) -> Result<(), TaskError> {
+        for node in first..self.parts.chain.nodes.len() {
+            if self.parts.chain.fire_processing(node)? {
+                self.work.push_front(Work::Clock { node });
+                return Ok(());
+            }
+        }
+        self.parts.chain.wake().map(drop)
     }
 
     fn process(&mut self, port: u16, batch: Batch) -> Result<(), TaskError> {
@@ -387,6 +420,8 @@ impl Task {
             return Ok(());
         }
         self.parts.chain.control(&StreamElement::End);
+        // What is left to do, such as commits to repeat, goes by the machine's clock.
+        self.parts.chain.stop_driving();
         self.phase = Phase::Ended;
         self.parts.snapshots.reporter.send(TaskEvent::Ended);
         Ok(())
@@ -415,7 +450,7 @@ impl Task {
 
     /// Processing-time timers do not outlive the input (G16).
     fn fire_processing_timers(&mut self) -> Result<bool, TaskError> {
-        if self.phase == Phase::Ended {
+        if self.phase == Phase::Ended || self.parts.chain.is_driven() {
             return Ok(false);
         }
         let mut fired = false;
@@ -444,7 +479,16 @@ impl Task {
     fn next_timer(&self) -> Option<Timestamp> {
         match self.phase {
             Phase::Ended => None,
+            _ if self.parts.chain.is_driven() => None,
             _ => self.parts.chain.next_timer(),
+        }
+    }
+
+    /// A clock that the input drives moves when something comes in.
+    fn next_wake(&self) -> Option<Timestamp> {
+        match self.parts.chain.is_driven() {
+            true => None,
+            false => self.parts.chain.next_wake(),
         }
     }
 
@@ -455,7 +499,7 @@ impl Task {
             Head::Source(source) => (source.poll_at(), source.tick_at()),
             Head::Channels(_) => (None, None),
         };
-        [timer, poll, tick, chain.next_wake(), chain.next_flush()]
+        [timer, poll, tick, self.next_wake(), chain.next_flush()]
             .into_iter()
             .flatten()
             .min()

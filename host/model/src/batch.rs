@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::key::{self, MaxParallelism};
-use crate::row::{self, FLAG_KEYED, HEADER_LEN, RowError, RowHeader, RowRef};
+use crate::row::{self, FLAG_EXTENSION, FLAG_KEYED, HEADER_LEN, RowError, RowHeader, RowRef};
 use crate::time::Timestamp;
 
 /// An immutable, reference-counted sequence of rows. Cloning and slicing copy no row.
@@ -168,6 +168,14 @@ impl BatchBuilder {
     pub fn push(&mut self, header: RowHeader, key: &[u8], value: &[u8], extension: &[u8]) {
         row::write(&mut self.bytes, header, key, value, extension);
         self.rows += 1;
+    }
+
+    /// Appends a row without key that has the cause of another, as [`RowRef::cause`] gives it.
+    #[inline]
+    pub fn push_caused(&mut self, header: RowHeader, value: &[u8], cause: &[u8]) {
+        let extended = if cause.is_empty() { 0 } else { FLAG_EXTENSION };
+        let flags = header.flags | extended;
+        self.push(RowHeader { flags, ..header }, &[], value, cause);
     }
 
     /// Appends an element whose value `write` appends to the bytes that it is given.

@@ -21,8 +21,24 @@ pub enum StreamElement {
     Active,
     /// Records before it belong to the checkpoint, records after it do not.
     Barrier(Arc<Barrier>),
+    /// A step of the input that drives the job's clock: what follows is caused by it.
+    Tick(Tick),
     /// No more records will come; barriers still do.
     End,
+}
+
+/// A step of an input that drives the job, such as a line of a tape: every task takes the steps in the
+/// same order, whatever the channels between them. Sources of one job all send the same steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tick {
+    /// Counts the steps; never goes back.
+    pub step: u64,
+    /// The line of the input that what follows is caused by.
+    pub line: u64,
+    /// The job's processing time from here on, ms.
+    pub processing_time: Timestamp,
+    /// Whether the clock has moved to it with this step: what is due by it happens now.
+    pub moves_clock: bool,
 }
 
 impl From<TimeSignal> for StreamElement {

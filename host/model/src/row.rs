@@ -32,6 +32,21 @@ pub const EXTENSION_HEADER: u16 = 1;
 /// Where the source found the record; opaque to all but the source.
 pub const EXTENSION_SOURCE_POSITION: u16 = 2;
 
+/// The line of a tape that the record came from, `u64`; what the record causes has the same.
+pub const EXTENSION_CAUSE: u16 = 3;
+
+/// Bytes of a cause with its tag and length.
+const CAUSE_LEN: usize = 14;
+
+/// The extension of a record that came from a line of a tape.
+pub fn cause(line: u64) -> [u8; CAUSE_LEN] {
+    let mut entry = [0; CAUSE_LEN];
+    entry[0..2].copy_from_slice(&EXTENSION_CAUSE.to_le_bytes());
+    entry[2..6].copy_from_slice(&8u32.to_le_bytes());
+    entry[6..].copy_from_slice(&line.to_le_bytes());
+    entry
+}
+
 /// What is wrong with bytes that should be rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RowError {
@@ -239,6 +254,35 @@ impl<'a> RowRef<'a> {
         }
     }
 
+    /// The entry of the extension that says what caused the row, as [`cause`] makes it; empty where there is none.
+    #[inline]
+    pub fn cause(&self) -> &'a [u8] {
+        match self.flags() & FLAG_EXTENSION {
+            0 => &[],
+            _ => self.find_cause(),
+        }
+    }
+
+    fn find_cause(&self) -> &'a [u8] {
+        let mut rest = self.extension();
+        while let Some(head) = rest.first_chunk::<6>() {
+            let Some(entry) = rest.get(..6 + u32_at(head, 2) as usize) else {
+                break;
+            };
+            if head[..2] == EXTENSION_CAUSE.to_le_bytes() && entry.len() == CAUSE_LEN {
+                return entry;
+            }
+            rest = &rest[entry.len()..];
+        }
+        &[]
+    }
+
+    /// The line of a tape that caused the row.
+    pub fn cause_line(&self) -> Option<u64> {
+        let line = self.cause().last_chunk::<8>()?;
+        Some(u64::from_le_bytes(*line))
+    }
+
     /// The fixed fields.
     #[inline]
     pub fn header(&self) -> RowHeader {
@@ -333,6 +377,22 @@ mod tests {
             (Some(&b"k"[..]), &b"value"[..], Some(-5))
         );
         assert_eq!(row.len(), bytes.len());
+    }
+
+    #[test]
+    fn a_cause_is_found_among_other_extensions_and_not_in_broken_ones() {
+        let mut extension = vec![1, 0, 3, 0, 0, 0, 0, 0, b'x'];
+        extension.extend_from_slice(&cause(77));
+        let header = RowHeader {
+            flags: FLAG_EXTENSION,
+            ..RowHeader::element(None)
+        };
+        for end in 0..=extension.len() {
+            let mut bytes = Vec::new();
+            write(&mut bytes, header, b"", b"v", &extension[..end]);
+            let line = read(&bytes, 0).unwrap().cause_line();
+            assert_eq!(line, (end == extension.len()).then_some(77), "{end}");
+        }
     }
 
     #[test]

@@ -98,12 +98,14 @@ impl<'f> Row<'f> {
     }
 }
 
-/// Appends the header of an emitted row but for its lengths, which `finish_emission` fills in.
+/// Appends the header of an emitted row but for its lengths, which `finish_emission` fills in. `after` is how many
+/// rows of the main output come before a row of a side output.
 #[inline]
 pub(crate) fn start_emission(
     out: &mut Vec<u8>,
     port: u16,
     cause: u32,
+    after: u32,
     timestamp: Option<i64>,
     is_null: bool,
 ) {
@@ -112,6 +114,7 @@ pub(crate) fn start_emission(
     let mut header = [0; ROW_HEADER];
     header[4..8].copy_from_slice(&[KIND_ELEMENT, flags, port[0], port[1]]);
     header[8..12].copy_from_slice(&cause.to_le_bytes());
+    header[12..16].copy_from_slice(&after.to_le_bytes());
     header[16..24].copy_from_slice(&timestamp.unwrap_or(0).to_le_bytes());
     out.extend_from_slice(&header);
 }

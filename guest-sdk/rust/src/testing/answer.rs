@@ -152,7 +152,12 @@ pub(super) fn output_rows(section: &[u8]) -> Result<Vec<OutputRow>, String> {
         let (kind, flags, port, cause) = (row.u8()?, row.u8()?, row.u16()?, row.u32()?);
         let (group, timestamp) = (row.u32()?, row.i64()?);
         let (key_len, value_len) = (row.u32()?, row.length()?);
-        if kind != 1 || group != 0 || key_len != 0 || length != 32 + value_len || flags & !5 != 0 {
+        if kind != 1
+            || (group != 0 && port == 0)
+            || key_len != 0
+            || length != 32 + value_len
+            || flags & !5 != 0
+        {
             return Err(format!(
                 "output row: kind {kind} flags {flags} group {group} key {key_len}"
             ));

@@ -174,7 +174,7 @@ impl Operator for RollingOperator {
                 let after =
                     count(before, row, &mut self.emitted).map_err(|e| TaskError::host(e.to_string()))?;
                 write(&after.to_le_bytes())?;
-                results.push(RowHeader::element(row.timestamp()), &[], &self.emitted, &[]);
+                results.push_caused(RowHeader::element(row.timestamp()), &self.emitted, row.cause());
                 continue;
             }
             let kept = reduce_records(&self.aggregation, before, row.value()).map_err(|message| {
@@ -184,7 +184,7 @@ impl Operator for RollingOperator {
                 ))
             })?;
             write(&kept)?;
-            results.push(RowHeader::element(row.timestamp()), &[], &kept, &[]);
+            results.push_caused(RowHeader::element(row.timestamp()), &kept, row.cause());
         }
         out.emit(0, results.finish());
         Ok(batch.rows())

@@ -72,7 +72,8 @@ impl Chains {
         operator: &LogicalOperator,
         parallelism: &dyn Fn(&LogicalOperator) -> Result<u32, PlanError>,
     ) -> Result<(), PlanError> {
-        let has_ports = operator.ports() > 1;
+        // A sink may tell its inputs apart.
+        let has_ports = operator.ports() > 1 || matches!(operator.kind, OperatorKind::Sink { .. });
         let entries: Vec<(Exit, u16)> = operator
             .inputs
             .iter()
@@ -140,7 +141,11 @@ impl Chains {
         chaining: bool,
     ) -> Result<Exit, PlanError> {
         let chained_to = match inputs {
-            [(input, _)] if chaining && self.may_chain(*input, operator, parallelism) => Some(input.planned),
+            [(input, _), others @ ..] if chaining => {
+                let chains = |input: &(Exit, u16)| self.may_chain(input.0, operator, parallelism);
+                let is_one = others.is_empty() || are_outputs_of_one(operator, inputs);
+                (is_one && inputs.iter().all(chains)).then_some(input.planned)
+            }
             _ => None,
         };
         let planned = self.planned.len();
@@ -291,6 +296,17 @@ impl Chains {
                 .map_or_else(String::new, |p| p.operator.slot_sharing_group.clone()),
         }
     }
+}
+
+/// Whether a sink reads different outputs of one operator, such as its main and a side output.
+fn are_outputs_of_one(operator: &LogicalOperator, inputs: &[(Exit, u16)]) -> bool {
+    let mut ports: Vec<u16> = inputs.iter().map(|(input, _)| input.port).collect();
+    ports.sort_unstable();
+    matches!(operator.kind, OperatorKind::Sink { .. })
+        && inputs
+            .windows(2)
+            .all(|pair| pair[0].0.planned == pair[1].0.planned)
+        && ports.windows(2).all(|pair| pair[0] != pair[1])
 }
 
 fn dealt_out(exits: Vec<Exit>, partitioner: Partitioner) -> Vec<Exit> {

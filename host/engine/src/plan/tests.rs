@@ -445,6 +445,17 @@ fn side_outputs_have_ports_of_their_own_and_chain_too() {
 }
 
 #[test]
+fn a_sink_of_several_outputs_of_one_operator_chains_and_tells_them_apart() {
+    let operators = vec![source("a"), map("b", &["a"]), sink("s", &["b.bad", "b"])];
+    let plan = plan(&graph(1, operators));
+    assert_eq!(names(&plan), ["Source: a -> b -> Sink: s"]);
+    let wires = &plan.vertices[0].operators[1].wires;
+    let chained = |port| WireTarget::Chained { operator: 2, port };
+    let ports: Vec<_> = wires.iter().map(|w| (w.port, w.to)).collect();
+    assert_eq!(ports, [(2, chained(0)), (0, chained(1))]);
+}
+
+#[test]
 fn slots_are_the_highest_parallelism_of_each_group_summed() {
     let group = |o: &mut LogicalOperator| o.slot_sharing_group = "heavy".to_owned();
     let heavy = with(map("b", &["a"]), group);

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use wasmill_checkpoint::handle::OperatorState;
 use wasmill_model::batch::Batch;
-use wasmill_model::element::StreamElement;
+use wasmill_model::element::{StreamElement, Tick};
 use wasmill_model::id::{CheckpointId, OperatorUid};
 use wasmill_model::time::{TimeSignal, Timestamp, WATERMARK_END};
 use wasmill_state::timers::TimeDomain;
@@ -100,6 +100,8 @@ pub(crate) struct Chain {
     /// Of one call, before it has its place in `pending`.
     fresh: Vec<Pending>,
     now: Timestamp,
+    /// The operators' processing time, where the input drives it.
+    driven: Option<Timestamp>,
     /// Since when there is no credit, and how long there was none before.
     blocked_since: Option<Timestamp>,
     blocked_ms: i64,
@@ -114,6 +116,7 @@ impl Chain {
             pending: VecDeque::new(),
             fresh: Vec::new(),
             now: Timestamp::MIN,
+            driven: None,
             blocked_since: None,
             blocked_ms: 0,
         }
@@ -127,12 +130,41 @@ impl Chain {
         })
     }
 
-    /// The processing time of everything that happens until it is set again.
+    /// The operators' processing time is the one of ticks from now on; it starts at 0.
+    pub(crate) fn drive(&mut self) {
+        self.driven = Some(0);
+    }
+
+    /// The operators' processing time is the machine's again.
+    pub(crate) fn stop_driving(&mut self) {
+        self.driven = None;
+    }
+
+    /// Whether the operators' processing time moves by ticks alone.
+    pub(crate) fn is_driven(&self) -> bool {
+        self.driven.is_some()
+    }
+
+    /// The machine's time of everything that happens until it is set again.
     pub(crate) fn set_now(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
+        self.set_processing_time();
+    }
+
+    fn set_processing_time(&mut self) {
+        let time = self.driven.unwrap_or(self.now);
         for node in &mut self.nodes {
-            node.context.processing_time = self.now;
+            node.context.processing_time = time;
         }
+    }
+
+    /// A step of the input that drives the job begins.
+    pub(crate) fn on_tick(&mut self, tick: Tick) -> Result<(), TaskError> {
+        if let Some(driven) = &mut self.driven {
+            *driven = tick.processing_time;
+            self.set_processing_time();
+        }
+        self.each(|node| node.operator.on_tick(tick, &mut node.context))
     }
 
     /// For how long there was no credit so far.
@@ -206,6 +238,12 @@ impl Chain {
         if makes_own && signal != TimeSignal::Watermark(WATERMARK_END) {
             return Ok(false);
         }
+        if matches!(signal, TimeSignal::Idle | TimeSignal::Active) {
+            let is_idle = signal == TimeSignal::Idle;
+            node.operator
+                .on_status(is_idle, &mut node.context)
+                .map_err(|error| node.named(error))?;
+        }
         if let TimeSignal::Watermark(to) = signal {
             node.context.watermark = node.context.watermark.max(to);
             if self.fire_due(index, TimeDomain::Event)? {
@@ -264,10 +302,9 @@ impl Chain {
         Ok(true)
     }
 
-    /// After the final watermark: an operator emits what is left.
+    /// At the end of input: an operator emits what is left.
     pub(crate) fn on_end(&mut self, index: usize) -> Result<(), TaskError> {
         let node = &mut self.nodes[index];
-        debug_assert_eq!(node.context.watermark, WATERMARK_END);
         node.operator
             .on_end(&mut node.context, &mut node.output)
             .map_err(|error| node.named(error))?;
@@ -278,10 +315,16 @@ impl Chain {
     /// Steps operators whose [`Operator::wake_at`] has come; false where there was none.
     pub(crate) fn wake(&mut self) -> Result<bool, TaskError> {
         let mut any = false;
-        let backpressured_ms = self.backpressured_ms();
+        // A clock that the input drives does not run on while there is no credit.
+        let backpressured_ms = if self.is_driven() {
+            0
+        } else {
+            self.backpressured_ms()
+        };
         for index in 0..self.nodes.len() {
             let node = &mut self.nodes[index];
-            if node.operator.wake_at().is_some_and(|at| at <= self.now) {
+            let now = node.context.processing_time;
+            if node.operator.wake_at().is_some_and(|at| at <= now) {
                 any = true;
                 node.operator.on_backpressured(backpressured_ms);
                 node.operator
@@ -421,8 +464,14 @@ impl Chain {
                     }
                 }
                 Emitted::Signal(signal) => {
-                    for route in routes.iter().flatten() {
-                        self.route_signal(*route, signal);
+                    for (port, routes_of_port) in routes.iter().enumerate() {
+                        let before = || routes[..port].iter().flatten();
+                        // An operator that reads several outputs hears of it once.
+                        let is_new =
+                            |route: &&Route| before().all(|other| !are_to_one_operator(**route, *other));
+                        for route in routes_of_port.iter().filter(is_new) {
+                            self.route_signal(*route, signal);
+                        }
                     }
                 }
             }
@@ -460,5 +509,12 @@ impl Chain {
                 }
             }
         }
+    }
+}
+
+fn are_to_one_operator(a: Route, b: Route) -> bool {
+    match (a, b) {
+        (Route::Chained { node: a, .. }, Route::Chained { node: b, .. }) => a == b,
+        _ => false,
     }
 }

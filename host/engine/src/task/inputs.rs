@@ -9,12 +9,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use wasmill_model::batch::Batch;
-use wasmill_model::element::{Barrier, StreamElement};
+use wasmill_model::element::{Barrier, StreamElement, Tick};
 use wasmill_model::graph::CheckpointMode;
 use wasmill_model::id::CheckpointId;
 use wasmill_model::time::{TimeSignal, WATERMARK_END};
 
 use super::alignment::Alignment;
+use super::ticks::Ticks;
 use crate::channel::Receiver;
 use crate::time::combined::Combined;
 use crate::time::valve::Valve;
@@ -53,6 +54,7 @@ pub(crate) struct Inputs {
     /// Which port's turn it is.
     next: usize,
     clock: Combined,
+    ticks: Ticks,
     /// What the last item came to beyond the first.
     ready: VecDeque<Received>,
 }
@@ -64,6 +66,8 @@ pub(crate) enum Received {
     Batch { port: u16, batch: Batch },
     /// Event time.
     Clock(TimeSignal),
+    /// A step of the input that drives the job begins.
+    Tick(Tick),
     /// Take a snapshot now.
     Barrier(Arc<Barrier>),
     /// All channels have ended.
@@ -88,6 +92,7 @@ impl Inputs {
             alignment: Alignment::new(mode, channels.len()),
             ports: ports.collect(),
             clock: Combined::new(0..u32::from(count)),
+            ticks: Ticks::new(channels.len()),
             channels,
             next: 0,
             ready: VecDeque::new(),
@@ -114,7 +119,7 @@ impl Inputs {
         for _ in 0..port.channels.len() {
             let channel = port.channels[port.next];
             port.next = (port.next + 1) % port.channels.len();
-            if self.alignment.is_held(channel) {
+            if self.alignment.is_held(channel) || self.ticks.is_held(channel) {
                 continue;
             }
             if let Some(item) = self.channels[channel].receiver.receive() {
@@ -139,10 +144,16 @@ impl Inputs {
                 let aligned = self.alignment.on_barrier(channel, &barrier);
                 return aligned.map_or(Received::Nothing, Received::Barrier);
             }
+            StreamElement::Tick(tick) => {
+                let begins = self.ticks.on_tick(channel, tick);
+                return begins.map_or(Received::Nothing, Received::Tick);
+            }
             StreamElement::End => {
                 self.channels[channel].ended = true;
                 let all = self.channels.iter().all(|c| c.ended);
-                return if all { Received::End } else { Received::Nothing };
+                let begins = self.ticks.on_end(channel).map(Received::Tick);
+                let rest = if all { Received::End } else { Received::Nothing };
+                return begins.unwrap_or(rest);
             }
             StreamElement::Watermark(watermark) => TimeSignal::Watermark(watermark),
             StreamElement::Idle => TimeSignal::Idle,

@@ -7,15 +7,16 @@ use std::sync::Arc;
 
 use wasmill_checkpoint::handle::{Committable, OperatorState};
 use wasmill_model::batch::Batch;
-use wasmill_model::element::Barrier;
+use wasmill_model::element::{Barrier, Tick};
 use wasmill_model::id::CheckpointId;
-use wasmill_model::time::Timestamp;
+use wasmill_model::time::{TimeSignal, Timestamp};
 
 use crate::error::TaskError;
 use crate::operator::{Operator, OperatorContext, OperatorSnapshot};
 use crate::output::Output;
 use crate::pause_points;
 use crate::sink::{Commit, Sink, SinkWriter, lost};
+use crate::source::SourceSignal;
 
 /// How long a writer may keep what it has written to itself, ms.
 const FLUSH_MS: u64 = 20;
@@ -130,16 +131,35 @@ impl Operator for SinkOperator {
 
     fn process(
         &mut self,
-        _: u16,
+        port: u16,
         batch: &Batch,
         context: &mut OperatorContext,
         _: &mut Output,
     ) -> Result<u32, TaskError> {
-        self.writer()?.write(batch)?;
+        self.writer()?.write_from(port, batch)?;
         if self.flush_at.is_none() {
             self.flush_at = Some(context.processing_time.saturating_add_unsigned(FLUSH_MS));
         }
         Ok(batch.rows())
+    }
+
+    fn on_watermark(&mut self, context: &mut OperatorContext, _: &mut Output) -> Result<(), TaskError> {
+        let watermark = context.watermark;
+        self.writer()?
+            .on_signal(SourceSignal::Time(TimeSignal::Watermark(watermark)))
+    }
+
+    fn on_status(&mut self, is_idle: bool, _: &mut OperatorContext) -> Result<(), TaskError> {
+        let signal = if is_idle {
+            TimeSignal::Idle
+        } else {
+            TimeSignal::Active
+        };
+        self.writer()?.on_signal(SourceSignal::Time(signal))
+    }
+
+    fn on_tick(&mut self, tick: Tick, _: &mut OperatorContext) -> Result<(), TaskError> {
+        self.writer()?.on_signal(SourceSignal::Tick(tick))
     }
 
     fn snapshot(

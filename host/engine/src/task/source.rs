@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use wasmill_checkpoint::handle::{Base64Bytes, OperatorList, OperatorState};
 use wasmill_model::batch::{Batch, BatchBuilder};
-use wasmill_model::element::{Barrier, SnapshotKind};
+use wasmill_model::element::{Barrier, SnapshotKind, Tick};
 use wasmill_model::function::OperatorStateMode;
 use wasmill_model::id::{CheckpointId, OperatorUid};
 use wasmill_model::time::{TimeSignal, Timestamp, WATERMARK_END};
@@ -17,9 +17,10 @@ use crate::error::TaskError;
 use crate::metrics::{OperatorMetrics, add};
 use crate::operator::RuntimeContext;
 use crate::output::Emitted;
-use crate::source::{Source, SourceReader, SourceStatus, SplitChange};
+use crate::source::{Source, SourceReader, SourceSignal, SourceStatus, SplitChange};
 use crate::time::source::SourceTime;
 use crate::time::strategy::Strategy;
+use crate::time::valve::Valve;
 
 /// The operator state that holds a reader's elements.
 const STATE_NAME: &str = "splits";
@@ -42,6 +43,8 @@ pub(crate) struct SourceHead {
     names_splits: bool,
     changes: Vec<SplitChange>,
     held: Held,
+    /// What the reader says of time by itself.
+    valve: Valve,
 }
 
 /// Whether alignment holds a source back.
@@ -60,8 +63,19 @@ struct Held {
 /// What a poll came to.
 pub(crate) struct Polled {
     pub(crate) rows: u32,
+    /// A step that comes after the rows.
+    pub(crate) tick: Option<Tick>,
     /// Nothing will come any more.
-    pub(crate) finished: bool,
+    pub(crate) end: Option<Ending>,
+}
+
+/// How a source ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Event time goes to its end.
+    Finished,
+    /// It stays where it is.
+    Stopped,
 }
 
 impl SourceHead {
@@ -94,6 +108,7 @@ impl SourceHead {
             time: None,
             names_splits: false,
             changes: Vec::new(),
+            valve: Valve::new(1),
         }
     }
 
@@ -180,12 +195,18 @@ impl SourceHead {
         };
         let status = reader.poll(now, rows_max, &mut self.builder);
         reader.split_changes(&mut self.changes);
-        let mut finished = false;
+        let (mut signal, mut end) = (None, None);
         match status.map_err(|error| self.named(error))? {
             SourceStatus::More => self.wait_until = Timestamp::MIN,
             SourceStatus::WaitUntil(at) => self.wait_until = at,
-            SourceStatus::Finished => finished = true,
+            SourceStatus::Then(then) => {
+                self.wait_until = Timestamp::MIN;
+                signal = Some(then);
+            }
+            SourceStatus::Finished => end = Some(Ending::Finished),
+            SourceStatus::Stopped => end = Some(Ending::Stopped),
         }
+        self.finished |= end.is_some();
         if self.names_splits {
             self.add_splits()?;
         }
@@ -197,7 +218,21 @@ impl SourceHead {
         }
         self.finish_splits();
         add(&self.metrics.records_out, u64::from(rows));
-        Ok(Polled { rows, finished })
+        let tick = signal.and_then(|signal| self.on_signal(signal, out));
+        Ok(Polled { rows, tick, end })
+    }
+
+    /// What the reader says by itself; a step is the task's to take.
+    fn on_signal(&mut self, signal: SourceSignal, out: &mut Vec<Emitted>) -> Option<Tick> {
+        match signal {
+            SourceSignal::Tick(tick) => return Some(tick),
+            SourceSignal::Time(signal) if self.time.is_none() => {
+                self.valve
+                    .on(0, signal, &mut |said| out.push(Emitted::Signal(said)));
+            }
+            SourceSignal::Time(_) => {}
+        }
+        None
     }
 
     /// Rows of each split by themselves.

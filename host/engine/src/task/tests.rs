@@ -411,6 +411,42 @@ fn processing_time_timers_fire_when_their_time_has_come_and_not_after_the_end() 
     assert_eq!(bench.trace(), expected);
 }
 
+fn tick(step: u64, processing_time: Timestamp, moves_clock: bool) -> StreamElement {
+    StreamElement::Tick(Tick {
+        step,
+        line: step,
+        processing_time,
+        moves_clock,
+    })
+}
+
+#[test]
+fn a_clock_that_the_input_drives_moves_with_its_steps_alone() {
+    let mut bench = bench(TimeDomain::Processing, 8);
+    bench.task.parts.chain.drive();
+    bench.send_both(&tick(0, 0, false));
+    bench.send(0, records([1]));
+    assert_eq!(
+        bench.run(1_000_000),
+        Some(1_000_010),
+        "only what waits to be sent has its time"
+    );
+    assert_eq!(bench.trace(), ["a record 1", "b record 1"]);
+    bench.send(1, tick(1, 12, true));
+    bench.send(1, records([5]));
+    bench.run(1_000_000);
+    assert!(
+        bench.trace().is_empty(),
+        "channel 0 may still send something of the step before"
+    );
+    bench.send(0, tick(1, 12, true));
+    bench.run(1_000_000);
+    assert_eq!(
+        bench.trace(),
+        ["a timer 10", "b timer 10", "a record 5", "b record 5"]
+    );
+}
+
 #[test]
 fn without_credit_processing_time_timers_fire_until_one_has_emitted_and_go_on_with_credit() {
     let mut bench = bench(TimeDomain::Processing, 1);

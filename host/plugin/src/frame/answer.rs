@@ -304,8 +304,11 @@ pub fn check_row(row: RowRef<'_>, ports: &RangeInclusive<u16>, rows: u32) -> Res
             row.port()
         ));
     }
-    if row.group_field() != 0 {
-        return Err(format!("group {}; it is 0 in emitted rows", row.group_field()));
+    if row.group_field() != 0 && row.port() == 0 {
+        return Err(format!(
+            "group {}; it is 0 in rows of the main output",
+            row.group_field()
+        ));
     }
     let cause = row.key_field();
     if cause >= rows {

@@ -4,8 +4,8 @@
 
 use wasmill_engine::operator::OperatorContext;
 use wasmill_engine::output::Output;
-use wasmill_model::batch::BatchBuilder;
-use wasmill_model::row::RowHeader;
+use wasmill_model::batch::{Batch, BatchBuilder};
+use wasmill_model::row::{RowHeader, RowRef};
 use wasmill_state::backend::{KeyedStateBackend, Locator, StateError, StateKey, Values, Write};
 
 use super::answer::{Answer, STATUS_CLEARED, STATUS_SET};
@@ -60,6 +60,7 @@ pub fn emit(answer: &Answer, scope: &mut CallScope, out: &mut Output) {
         ports[port].push(
             RowHeader {
                 port: 0,
+                group: 0,
                 ..row.header()
             },
             b"",
@@ -69,6 +70,56 @@ pub fn emit(answer: &Answer, scope: &mut CallScope, out: &mut Output) {
     }
     for (port, rows) in ports.iter_mut().enumerate() {
         out.emit(port as u16, rows.finish());
+    }
+}
+
+/// As [`emit`], where the rows of the call know what caused them: so does what they emit, and emissions to several
+/// outputs keep their order.
+pub fn emit_caused(answer: &Answer, causes: &Batch, scope: &mut CallScope, out: &mut Output) {
+    let causes: Vec<&[u8]> = causes.iter().map(|row| row.cause()).collect();
+    let mut ahead = Output::default();
+    scope.emissions.flush(&mut ahead);
+    let mut emissions = CausedEmissions::default();
+    for (port, batch) in ahead.drain() {
+        batch
+            .iter()
+            .for_each(|row| emissions.push(port, row, &causes, out));
+    }
+    let mut side = answer.side.iter().peekable();
+    for (index, row) in answer.output.iter().enumerate() {
+        while let Some(row) = side.next_if(|row| row.group_field() as usize <= index) {
+            emissions.push(row.port(), row, &causes, out);
+        }
+        emissions.push(0, row, &causes, out);
+    }
+    side.for_each(|row| emissions.push(row.port(), row, &causes, out));
+    emissions.flush(out);
+}
+
+/// Emissions in their order, as batches that each go to one port.
+#[derive(Default)]
+struct CausedEmissions {
+    port: u16,
+    rows: BatchBuilder,
+}
+
+impl CausedEmissions {
+    fn push(&mut self, port: u16, row: RowRef<'_>, causes: &[&[u8]], out: &mut Output) {
+        if port != self.port {
+            self.flush(out);
+            self.port = port;
+        }
+        let header = RowHeader {
+            port: 0,
+            group: 0,
+            ..row.header()
+        };
+        let cause = causes.get(row.key_field() as usize).copied().unwrap_or_default();
+        self.rows.push_caused(header, row.value(), cause);
+    }
+
+    fn flush(&mut self, out: &mut Output) {
+        out.emit(self.port, self.rows.finish());
     }
 }
 

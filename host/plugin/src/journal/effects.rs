@@ -5,7 +5,7 @@
 
 use wasmill_engine::metrics::{OperatorMetrics, UserMetric};
 use wasmill_engine::output::Output;
-use wasmill_model::batch::{BatchBuilder, BatchMark};
+use wasmill_model::batch::{Batch, BatchBuilder, BatchMark};
 use wasmill_model::row::RowHeader;
 use wasmill_model::time::Timestamp;
 use wasmill_state::timers::{TimeDomain, Timer, TimerQueue};
@@ -52,6 +52,12 @@ pub struct Emissions {
     ports: Vec<(BatchBuilder, BatchMark)>,
     bytes_of_call: usize,
     rows_of_call: u32,
+    /// Of the record at hand; empty where it knows none.
+    cause: Vec<u8>,
+    /// The port of each row that has a cause, in the order of emission.
+    order: Vec<u16>,
+    /// Rows in `order` when the call under way began.
+    order_mark: usize,
 }
 
 impl Emissions {
@@ -59,6 +65,7 @@ impl Emissions {
     pub fn begin(&mut self) {
         self.bytes_of_call = 0;
         self.rows_of_call = 0;
+        self.order_mark = self.order.len();
         for (builder, mark) in &mut self.ports {
             *mark = builder.mark();
         }
@@ -66,16 +73,30 @@ impl Emissions {
 
     /// Drops what the call under way has emitted.
     pub fn undo(&mut self) {
+        self.order.truncate(self.order_mark);
         for (builder, mark) in &mut self.ports {
             builder.truncate(*mark);
         }
+    }
+
+    /// What caused the rows to come, as a row gives it; empty: nothing that is known.
+    pub fn set_cause(&mut self, cause: &[u8]) {
+        self.cause.clear();
+        self.cause.extend_from_slice(cause);
     }
 
     /// Adds a row.
     pub fn push(&mut self, port: u16, header: RowHeader, value: &[u8]) {
         self.bytes_of_call += value.len() + wasmill_model::row::HEADER_LEN;
         self.rows_of_call += 1;
-        self.port(port).push(header, b"", value, b"");
+        if self.cause.is_empty() {
+            self.port(port).push(header, b"", value, b"");
+            return;
+        }
+        self.order.push(port);
+        let cause = std::mem::take(&mut self.cause);
+        self.port(port).push_caused(header, value, &cause);
+        self.cause = cause;
     }
 
     /// Bytes that the call under way has emitted.
@@ -109,12 +130,40 @@ impl Emissions {
 
     /// Hands all rows on.
     pub fn flush(&mut self, out: &mut Output) {
+        if !self.order.is_empty() {
+            self.flush_in_order(out);
+        }
         for (port, (builder, mark)) in self.ports.iter_mut().enumerate() {
             if !builder.is_empty() {
                 let room = builder.len();
                 out.emit(port as u16, builder.finish_with_capacity(room));
             }
             *mark = BatchMark::default();
+        }
+    }
+}
+
+impl Emissions {
+    /// Hands on rows that have causes in the order of emission, whatever outputs they go to.
+    fn flush_in_order(&mut self, out: &mut Output) {
+        let ports = self.ports.iter_mut().map(|(builder, _)| builder.finish());
+        let ports: Vec<Batch> = ports.collect();
+        let mut rows: Vec<_> = ports.iter().map(Batch::iter).collect();
+        let mut run = BatchBuilder::default();
+        let mut before = 0;
+        for port in self.order.drain(..) {
+            if port != before {
+                out.emit(before, run.finish());
+                before = port;
+            }
+            if let Some(row) = rows.get_mut(usize::from(port)).and_then(Iterator::next) {
+                run.push_row(row);
+            }
+        }
+        out.emit(before, run.finish());
+        for (port, rest) in rows.into_iter().enumerate() {
+            rest.for_each(|row| run.push_row(row));
+            out.emit(port as u16, run.finish());
         }
     }
 }
@@ -244,5 +293,39 @@ fn fold_metric(metric: &mut UserMetric, value: f64) {
             *min = min.min(value);
             *max = max.max(value);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmill_model::row;
+
+    use super::*;
+
+    #[test]
+    fn rows_with_causes_leave_in_the_order_of_emission_whatever_output_they_go_to() {
+        let header = RowHeader::element(None);
+        let mut emissions = Emissions::default();
+        emissions.begin();
+        emissions.set_cause(&row::cause(7));
+        emissions.push(1, header, b"a");
+        emissions.push(0, header, b"b");
+        emissions.begin();
+        emissions.set_cause(&row::cause(8));
+        emissions.push(1, header, b"undone");
+        emissions.undo();
+        emissions.begin();
+        emissions.push(0, header, b"c");
+        let mut out = Output::default();
+        emissions.flush(&mut out);
+        let mut seen = Vec::new();
+        for (port, batch) in out.drain() {
+            let rows = batch.iter();
+            seen.extend(rows.map(|row| (port, row.value().to_vec(), row.cause_line())));
+        }
+        let expected = [(1, "a", 7), (0, "b", 7), (0, "c", 8)];
+        let expected = expected.map(|(port, value, line)| (port, value.as_bytes().to_vec(), Some(line)));
+        assert_eq!(seen, expected);
+        assert!(emissions.is_empty());
     }
 }

@@ -165,7 +165,10 @@ impl FrameCaller {
         apply::apply(&answer, &self.encoder, &self.prefetched, scope, context).map_err(host_error)?;
         match passed_on {
             Some(batch) => out.emit(0, batch),
-            None => apply::emit(&answer, scope, out),
+            None => match work.causes() {
+                Some(causes) => apply::emit_caused(&answer, causes, scope, out),
+                None => apply::emit(&answer, scope, out),
+            },
         }
         Ok(Done {
             consumed: answer.consumed,

@@ -152,6 +152,7 @@ impl TypedCaller {
         scope.record.is_null = row.is_null();
         scope.record.extension.clear();
         scope.record.extension.extend_from_slice(row.extension());
+        scope.emissions.set_cause(row.cause());
         self.set_key(scope, row)?;
         self.element.value.clear();
         self.element.value.extend_from_slice(row.value());
@@ -259,6 +260,7 @@ fn on_timer(
     scope.record.timestamp = (domain == TimeDomain::Event).then_some(timer.timestamp);
     scope.record.is_null = false;
     scope.record.extension.clear();
+    scope.emissions.set_cause(&[]);
     scope.keys.begin(1);
     let key = scope
         .keys

@@ -14,6 +14,17 @@ pub(crate) enum Work<'a> {
 }
 
 impl Work<'_> {
+    /// The rows, where they know what caused them: all of a batch do, or none.
+    pub(crate) fn causes(&self) -> Option<&Batch> {
+        match self {
+            Self::Rows { batch, .. } => {
+                let first = batch.iter().next()?;
+                (!first.cause().is_empty()).then_some(batch)
+            }
+            Self::Timers { .. } => None,
+        }
+    }
+
     /// Number `index` alone.
     pub(crate) fn only(&self, index: u32) -> Self {
         match self {

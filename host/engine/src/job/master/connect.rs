@@ -23,6 +23,11 @@ pub(super) struct Connectors {
 }
 
 impl Connectors {
+    /// Whether the job's processing time is what its sources say.
+    pub(super) fn drive_clock(&self) -> bool {
+        self.sources.values().any(|source| source.drives_clock())
+    }
+
     /// What they promise (E1).
     pub(super) fn promises(&self) -> Promises {
         let replayable = self
@@ -57,6 +62,19 @@ pub(super) fn connect(spec: &JobSpec) -> Result<Connectors, JobError> {
             operator: operator.uid.clone(),
             message,
         })?;
+    }
+    if connectors.drive_clock()
+        && let Some((uid, _)) = connectors
+            .sources
+            .iter()
+            .find(|(_, source)| !source.drives_clock())
+    {
+        return Err(JobError::Operator {
+            operator: uid.clone(),
+            message: "another source of the job drives its clock, as a tape does, so all sources have to: give it a \
+                      job of its own, or write what it reads on a tape"
+                .to_owned(),
+        });
     }
     Ok(connectors)
 }

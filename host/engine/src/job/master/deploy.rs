@@ -200,9 +200,13 @@ impl Master {
             Head::Channels(Box::new(Inputs::new(inputs, self.mode())))
         });
         let counters = Arc::new(counters);
+        let mut chain = Chain::new(nodes, edges, entry);
+        if self.connectors.drive_clock() {
+            chain.drive();
+        }
         let task = Task::new(TaskParts {
             head,
-            chain: Chain::new(nodes, edges, entry),
+            chain,
             commands: commands.clone(),
             snapshots: SnapshotWriter {
                 executor: self.executor.clone(),
