@@ -7,6 +7,7 @@ pub mod cli;
 pub mod example;
 pub mod guests;
 pub mod host;
+pub mod oracle;
 pub mod skip;
 pub mod text;
 pub mod wait;

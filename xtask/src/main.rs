@@ -9,6 +9,7 @@ mod check;
 mod command;
 mod demo;
 mod guests;
+mod oracle;
 mod workspace;
 
 use std::process::ExitCode;
@@ -37,6 +38,8 @@ enum Task {
     },
     /// Runs the simulator: whole jobs, their interleavings, crashes and failing writes drawn from seeds.
     Sim(check::SimOptions),
+    /// Compares the host with real Flink, case by case.
+    Oracle(oracle::Options),
     /// Measures the release build against its bars; Flink beside it where there is a Java.
     Bench(bench::Options),
     /// Everything that continuous integration checks.
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
     let result = workspace::Workspace::find().and_then(|workspace| match arguments.task {
         Task::Guests(options) => guests::run(&workspace, &options),
         Task::Demo => demo::demo(&workspace),
+        Task::Oracle(options) => oracle::oracle(&workspace, &options),
         Task::Bench(options) => bench::bench(&workspace, &options),
         Task::Test { arguments } => check::test(&workspace, &arguments),
         Task::Sim(options) => check::sim(&workspace, &options),

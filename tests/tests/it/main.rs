@@ -8,6 +8,7 @@ mod kinds;
 mod languages;
 mod lifecycle;
 mod operator_state;
+mod oracle;
 mod parallelism;
 mod plugins;
 mod refusals;

@@ -1,0 +1,93 @@
+//! One case: its parameters, its input and Flink's answers.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// A case with its files.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// Its name.
+    pub name: String,
+    /// All of `case.json`.
+    pub spec: Value,
+    /// The tape.
+    pub tape: PathBuf,
+    /// Flink's answers, as lines.
+    pub expected: Vec<String>,
+}
+
+/// Families that are not compared: patterns are not there yet, and key groups are of Flink's own hash.
+const NOT_COMPARED: [&str; 2] = ["pattern", "key-group"];
+
+impl Case {
+    /// Reads a case from its directory.
+    pub fn read(directory: &Path) -> Result<Self> {
+        let spec: Value = serde_json::from_str(&text(&directory.join("case.json"))?)?;
+        let name = spec["name"].as_str().context("a case without a name")?.to_owned();
+        let input = spec["input"]
+            .as_str()
+            .with_context(|| format!("{name}: no input"))?;
+        let tape = directory.join(input);
+        let expected = text(&directory.join("expected.jsonl"))?;
+        Ok(Self {
+            tape: tape.canonicalize().with_context(|| tape.display().to_string())?,
+            expected: expected.lines().map(str::to_owned).collect(),
+            name,
+            spec,
+        })
+    }
+
+    /// Reads cases of a directory, in the order of a table: those named, or all that can be compared.
+    pub fn read_all(directory: &Path, table: &Path, names: &[String]) -> Result<Vec<Self>> {
+        let mut cases = Vec::new();
+        let mut known = Vec::new();
+        for line in text(table)?.lines().filter(|line| !line.trim().is_empty()) {
+            let spec: Value =
+                serde_json::from_str(line).with_context(|| format!("{}: {line}", table.display()))?;
+            let (name, family) = (spec["name"].as_str(), spec["family"].as_str());
+            let (Some(name), Some(family)) = (name, family) else {
+                bail!("{}: a case without name or family: {line}", table.display());
+            };
+            let wanted = match names.is_empty() {
+                true => !NOT_COMPARED.contains(&family),
+                false => names.iter().any(|wanted| wanted == name),
+            };
+            known.push(name.to_owned());
+            if wanted {
+                cases.push(Self::read(&directory.join(name))?);
+            }
+        }
+        if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
+            bail!("no case is named {unknown} in {}", table.display());
+        }
+        Ok(cases)
+    }
+
+    /// The parameters of its operators.
+    pub fn pipeline(&self) -> &Value {
+        &self.spec["pipeline"]
+    }
+
+    /// How many inputs its tape has.
+    pub fn inputs(&self) -> u64 {
+        self.spec["tape"]["inputs"].as_u64().unwrap_or(1)
+    }
+
+    /// Whether watermarks and statuses downstream are among the answers.
+    pub fn has_signals(&self) -> bool {
+        self.spec["watermarks"] == true
+    }
+
+    /// The fields that lines are sorted by.
+    pub fn order(&self) -> Vec<String> {
+        let fields = self.spec["order"].as_array().into_iter().flatten();
+        fields.filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+}
+
+fn text(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| path.display().to_string())
+}

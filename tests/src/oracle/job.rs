@@ -1,0 +1,219 @@
+//! Makes a job file of a case: names of the case become names of the job file, and its tape the sources.
+//!
+//! Invariant: what a parameter means is for the host to know; one that has no counterpart in a job file is named as
+//! missing, never passed over.
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use super::Case;
+
+/// Where a job reads, writes and runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Where its results go.
+    pub out: &'a Path,
+    /// What the job file calls the component: its path, or its name in the host.
+    pub plugin: &'a str,
+    /// Of keyed operators.
+    pub parallelism: u64,
+    /// Where batches are cut.
+    pub steps: Steps,
+}
+
+/// Where batches are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steps {
+    /// After every line of the tape.
+    Lines,
+    /// Only where something other than a record of the same input comes.
+    Runs,
+}
+
+impl Steps {
+    /// Both, in the order of running.
+    pub const ALL: [Self; 2] = [Self::Lines, Self::Runs];
+
+    /// As the job file says it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lines => "lines",
+            Self::Runs => "runs",
+        }
+    }
+}
+
+/// What a case needs that there is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing(pub String);
+
+/// The operators between the sources and the sink.
+struct Pipeline {
+    operators: Vec<Value>,
+    /// The last one.
+    last: &'static str,
+    /// Side outputs that the case's answers name.
+    sides: Vec<&'static str>,
+    keyed: bool,
+}
+
+/// The job file of a case, in JSON.
+pub fn job(case: &Case, place: Place<'_>) -> Result<Value, Missing> {
+    let pipeline = pipeline(case)?;
+    let parallelism = if pipeline.keyed { place.parallelism } else { 1 };
+    let mut operators = sources(case, place.steps, ends(case));
+    operators.extend(pipeline.operators);
+    let mut inputs = vec![pipeline.last.to_owned()];
+    let mut outputs = vec![""];
+    for side in pipeline.sides {
+        inputs.push(format!("{}.{side}", pipeline.last));
+        outputs.push(side);
+    }
+    operators.push(json!({
+        "uid": "out",
+        "sink": "tape",
+        "config": {"path": place.out.display().to_string(), "outputs": outputs, "signals": case.has_signals()},
+        "inputs": inputs,
+    }));
+    let mut job = json!({
+        "version": 1,
+        "name": format!("oracle {}", case.name),
+        "parallelism": parallelism,
+        "plugins": {"oracle": place.plugin},
+        "operators": operators,
+    });
+    if let Some(ms) = case.pipeline()["interval"].as_i64() {
+        job["auto-watermark-interval"] = format!("{ms}ms").into();
+    }
+    Ok(job)
+}
+
+/// Inputs of a union end together, those of an operator with two inputs one after the other.
+fn ends(_case: &Case) -> &'static str {
+    "together"
+}
+
+/// A source for each input of the tape.
+fn sources(case: &Case, steps: Steps, ends: &str) -> Vec<Value> {
+    let inputs = case.inputs();
+    let source = |input: u64| {
+        json!({
+            "uid": format!("tape-{input}"),
+            "source": "tape",
+            "format": "json",
+            "parallelism": 1,
+            "config": {
+                "path": case.tape.display().to_string(),
+                "input": input,
+                "inputs": inputs,
+                "steps": steps.name(),
+                "ends": ends,
+                "unbounded": !case.spec["tape"]["unbounded"].is_null(),
+            },
+        })
+    };
+    (1..=inputs).map(source).collect()
+}
+
+fn pipeline(case: &Case) -> Result<Pipeline, Missing> {
+    let parameters = case.pipeline();
+    match case.spec["family"].as_str().unwrap_or_default() {
+        "timers" => {
+            known(case, &["chain"])?;
+            Ok(keyed(json!({"function": "oracle/timers", "config": parameters})))
+        }
+        "state" if !parameters["ttl"].is_null() => missing("time to live of state"),
+        "state" => {
+            known(case, &[])?;
+            Ok(keyed(json!({"function": "oracle/state"})))
+        }
+        "stream" => stream(case, parameters),
+        "watermark" => watermark(case, parameters),
+        "splits" => missing("watermarks of the splits of one source"),
+        "window" => missing("windows"),
+        "join" => missing("joins"),
+        family => missing(&format!("the family `{family}`")),
+    }
+}
+
+fn stream(case: &Case, parameters: &Value) -> Result<Pipeline, Missing> {
+    known(case, &["function", "last"])?;
+    let tie = if parameters["last"].is_null() {
+        "first"
+    } else {
+        "last"
+    };
+    match parameters["function"].as_str().unwrap_or_default() {
+        "reduce" => Ok(keyed(json!({"function": "oracle/plus"}))),
+        field @ ("sum" | "min" | "max") => Ok(keyed(json!({"rolling": {field: "value"}}))),
+        field @ ("min-by" | "max-by") => Ok(keyed(json!({"rolling": {field: "value", "tie": tie}}))),
+        "side-output" => Ok(Pipeline {
+            operators: vec![json!({"uid": "split", "function": "oracle/split", "inputs": tapes(case)})],
+            last: "split",
+            sides: vec!["side"],
+            keyed: false,
+        }),
+        "pass" => Ok(Pipeline {
+            operators: vec![
+                json!({"uid": "all", "union": true, "inputs": tapes(case)}),
+                json!({"uid": "pass", "function": "oracle/pass", "inputs": ["all"]}),
+            ],
+            last: "pass",
+            sides: Vec::new(),
+            keyed: false,
+        }),
+        function => missing(&format!("the function `{function}`")),
+    }
+}
+
+/// A function gives the timestamps, as the assigner of the case does, and a strategy makes watermarks of them.
+fn watermark(case: &Case, parameters: &Value) -> Result<Pipeline, Missing> {
+    known(case, &["strategy", "disorder", "interval", "idle-after"])?;
+    let mut assign = json!({"strategy": parameters["strategy"]});
+    for name in ["disorder", "idle-after"] {
+        if let Some(ms) = parameters[name].as_i64() {
+            assign[name] = format!("{ms}ms").into();
+        }
+    }
+    Ok(Pipeline {
+        operators: vec![
+            json!({"uid": "shift", "function": "oracle/shift", "inputs": tapes(case)}),
+            json!({"uid": "time", "assign-timestamps": assign, "inputs": ["shift"]}),
+        ],
+        last: "time",
+        sides: Vec::new(),
+        keyed: false,
+    })
+}
+
+/// One operator on the stream keyed by `key`.
+fn keyed(mut operator: Value) -> Pipeline {
+    operator["uid"] = "keyed".into();
+    operator["inputs"] = json!(["by-key"]);
+    let by_key = json!({"uid": "by-key", "key-by": {"field": "key"}, "inputs": ["tape-1"]});
+    Pipeline {
+        operators: vec![by_key, operator],
+        last: "keyed",
+        sides: Vec::new(),
+        keyed: true,
+    }
+}
+
+fn tapes(case: &Case) -> Vec<String> {
+    (1..=case.inputs()).map(|input| format!("tape-{input}")).collect()
+}
+
+/// A parameter that is not known would be passed over.
+fn known(case: &Case, names: &[&str]) -> Result<(), Missing> {
+    let empty = Map::new();
+    let parameters = case.pipeline().as_object().unwrap_or(&empty);
+    match parameters.keys().find(|name| !names.contains(&name.as_str())) {
+        Some(name) => missing(&format!("the parameter `{name}`")),
+        None => Ok(()),
+    }
+}
+
+fn missing<T>(what: &str) -> Result<T, Missing> {
+    Err(Missing(what.to_owned()))
+}

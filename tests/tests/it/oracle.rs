@@ -1,0 +1,110 @@
+//! What Flink answered on the kept inputs of the oracle: the same here, line by line and in batches.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail, ensure};
+use wasmill_tests::oracle::job::{Place, Steps, job};
+use wasmill_tests::oracle::{Case, Outcome, Runner, Scope, compare, flink};
+use wasmill_tests::{cli, guests};
+
+/// Cases that can be run: one that is added here has to agree from then on.
+const CASES: [&str; 25] = [
+    "channels-four-idle",
+    "channels-two",
+    "rolling-max",
+    "rolling-max-by",
+    "rolling-max-by-last",
+    "rolling-min",
+    "rolling-min-by",
+    "rolling-min-by-last",
+    "rolling-reduce",
+    "rolling-sum",
+    "side-output",
+    "state-aggregating",
+    "state-list",
+    "state-map",
+    "state-reducing",
+    "state-value",
+    "timers-both",
+    "timers-duplicate",
+    "timers-event-time",
+    "timers-order",
+    "timers-processing",
+    "watermark-bounded",
+    "watermark-bounded-idle",
+    "watermark-monotonous",
+    "watermark-none",
+];
+
+fn kept(seed: u64) -> PathBuf {
+    flink::directory().join(format!("cases/seed-{seed}"))
+}
+
+fn agree_at(parallelism: u64) -> Result<()> {
+    let mut runner = Runner::start()?;
+    let names = CASES.map(str::to_owned);
+    let table = flink::directory().join("cases.jsonl");
+    let mut failures = Vec::new();
+    for seed in [1, 2] {
+        for case in Case::read_all(&kept(seed), &table, &names)? {
+            match runner.run(&case, Scope { parallelism })? {
+                Outcome::Agrees => {}
+                Outcome::Differs(how) | Outcome::NotYet(how) => {
+                    failures.push(format!("{} of seed {seed}: {how}", case.name));
+                }
+            }
+        }
+    }
+    ensure!(failures.is_empty(), "{}", failures.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn kept_cases_agree_with_flink_in_one_subtask() -> Result<()> {
+    agree_at(1)
+}
+
+#[test]
+fn kept_cases_agree_with_flink_in_two_subtasks() -> Result<()> {
+    agree_at(2)
+}
+
+#[test]
+fn a_wrong_answer_is_found() -> Result<()> {
+    let mut case = Case::read(&kept(1).join("timers-order"))?;
+    let Some(line) = case.expected.get_mut(100) else {
+        bail!("the case has no line 100");
+    };
+    *line = line.replace("\"watermark\":", "\"watermark\":1");
+    let outcome = Runner::start()?.run(&case, Scope { parallelism: 1 })?;
+    match outcome {
+        Outcome::Differs(how) => ensure!(how.contains("answer 100 of"), "{how}"),
+        other => bail!("{other:?}"),
+    }
+    Ok(())
+}
+
+#[test]
+fn the_job_file_of_a_case_runs_by_itself() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let case = Case::read(&kept(1).join("timers-both"))?;
+    let component = guests::rust_component("oracle")?.display().to_string();
+    let out = directory.path().join("out");
+    let place = Place {
+        out: &out,
+        plugin: &component,
+        parallelism: 2,
+        steps: Steps::Runs,
+    };
+    let Ok(file) = job(&case, place) else {
+        bail!("the case cannot be run");
+    };
+    std::fs::write(directory.path().join("job.json"), file.to_string())?;
+    cli::run(directory.path(), &["run", "job.json"])?.ok()?;
+    let mut order = case.order();
+    order.push("key".to_owned());
+    let got = compare::sorted(compare::merged(compare::written(&out)?)?, &order)?;
+    let expected = compare::sorted(case.expected, &order)?;
+    ensure!(got == expected, "{:?}", compare::difference(&got, &expected));
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! `cargo xtask oracle`: builds what the comparison with Flink runs, then hands over to it.
+
+use anyhow::{Context, Result, bail};
+
+use crate::check::{build_host, host_binary};
+use crate::command::{self, shown};
+use crate::guests;
+use crate::workspace::Workspace;
+
+/// Options of the task.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Cases by name; all but patterns and key groups where none is named.
+    names: Vec<String>,
+    /// What the inputs are made from.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Lines of an input.
+    #[arg(long, default_value_t = 2_000)]
+    size: u64,
+    /// Another table of cases than `tests/oracle/cases.jsonl`.
+    #[arg(long, value_name = "FILE")]
+    cases: Option<std::path::PathBuf>,
+    /// Of keyed operators.
+    #[arg(long, default_value_t = 1)]
+    parallelism: u32,
+    /// Where keyed state lies.
+    #[arg(long, default_value = "memory")]
+    backend: String,
+    /// Take the kept cases of the seed (1 or 2, 300 lines): no Java is needed.
+    #[arg(long)]
+    kept: bool,
+}
+
+/// Runs cases.
+pub(crate) fn oracle(workspace: &Workspace, options: &Options) -> Result<()> {
+    guests::run(workspace, &guests::Options::only(guests::Language::Rust))?;
+    build_host(workspace)?;
+    let mut oracle = command::cargo(&workspace.root);
+    oracle
+        .env("CARGO_TARGET_DIR", &workspace.target)
+        .env("WASMILL_BIN", host_binary(workspace))
+        .args([
+            "run",
+            "--quiet",
+            "--package",
+            "wasmill-tests",
+            "--bin",
+            "wasmill-oracle",
+            "--",
+        ])
+        .args(["--seed", &options.seed.to_string()])
+        .args(["--size", &options.size.to_string()])
+        .args(["--parallelism", &options.parallelism.to_string()])
+        .args(["--backend", &options.backend]);
+    if let Some(cases) = &options.cases {
+        oracle.arg("--cases").arg(std::path::absolute(cases)?);
+    }
+    if options.kept {
+        oracle.arg("--kept");
+    }
+    let status = oracle.args(&options.names).status();
+    let status = status.with_context(|| format!("start {}", shown(&oracle)))?;
+    if !status.success() {
+        bail!("not all cases agree with Flink: see above");
+    }
+    Ok(())
+}
