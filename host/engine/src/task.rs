@@ -5,6 +5,8 @@
 //! timers fire all the same, as Flink's do, but only until one of their calls has emitted. A step
 //! does at most some 10 ms of work and never blocks. The task goes on answering barriers after its input
 //! has ended, until the master tells it to finish.
+//!
+//! Longer than 500 lines: what a step may do in which order is one decision, and is read as one.
 
 mod account;
 pub(crate) mod alignment;

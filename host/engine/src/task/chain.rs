@@ -3,6 +3,8 @@
 //! Invariant: what an operator emits is with its edges at once, and goes before everything else that is pending
 //! to the operators chained to it, so order is kept and results under way are those of a few calls. Watermarks
 //! and idleness go from operator to operator with the records: each has a clock of its own.
+//!
+//! Longer than 500 lines: the order of what is pending is one decision, and is read as one.
 
 use std::collections::VecDeque;
 

@@ -222,15 +222,7 @@ impl Master {
             clock: self.clock.clone(),
             allow_non_restored: self.allows_non_restored(),
         });
-        let deployed = Deployed {
-            commands,
-            counters,
-            state: TaskState::Deploying,
-            started_at: -1,
-            ended_at: -1,
-            ended: false,
-        };
-        Ok((task, deployed))
+        Ok((task, deployed(commands, counters)))
     }
 
     fn allows_non_restored(&self) -> bool {
@@ -386,6 +378,18 @@ impl Master {
         }
         let settings = self.spec.graph.settings.checkpointing.as_ref();
         settings.map_or(CheckpointMode::ExactlyOnce, |settings| settings.mode)
+    }
+}
+
+/// A task that has not begun.
+fn deployed(commands: Arc<Mailbox<Command>>, counters: Arc<Counters>) -> Deployed {
+    Deployed {
+        commands,
+        counters,
+        state: TaskState::Deploying,
+        started_at: -1,
+        ended_at: -1,
+        ended: false,
     }
 }
 
