@@ -158,7 +158,7 @@ fn push_decimal(out: &mut Vec<u8>, number: u64) {
 }
 
 /// The eight digits of a number below 10^8, the first in the lowest byte: halves, then pairs, then digits are
-/// divided all at once, each in its own lane.
+/// divided all at once, each in its own lane. The Rust SDK has the same: it shares no crate with the host.
 #[inline]
 fn digits(number: u64) -> u64 {
     let fours = (number / 10_000) | ((number % 10_000) << 32);
