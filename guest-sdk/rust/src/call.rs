@@ -13,6 +13,7 @@ use crate::metrics::Metrics;
 use crate::overlay::Overlay;
 use crate::record::Writer;
 use crate::state::prefetched::Prefetched;
+use crate::window::Window;
 
 /// An answer that has grown past this many bytes is returned before the next row, and what one row
 /// emits beyond it is sent ahead.
@@ -36,6 +37,9 @@ pub(crate) struct Buffers {
     pub(crate) prefetched: Prefetched,
     pub(crate) overlay: Overlay,
     pub(crate) metrics: Metrics,
+    /// Of a window function, by slot: whether each window has a value of its own. Empty for other kinds, whose
+    /// states are all in the namespace of the row.
+    pub(crate) per_window: Vec<bool>,
 }
 
 /// The two clocks that timers go by.
@@ -157,6 +161,44 @@ impl<'f> Call<'f> {
             error.code(),
             error.message(),
         );
+    }
+
+    /// Whether a state is reached under the key alone, whatever the window.
+    #[inline]
+    fn is_of_key(&self, slot: u32) -> bool {
+        self.buffers.per_window.get(slot as usize) == Some(&false)
+    }
+
+    /// The index of the current value of a state that travels.
+    #[inline]
+    pub(crate) fn entry_of(&self, slot: u32) -> Option<u32> {
+        match self.is_of_key(slot) {
+            true => Some(self.row.key),
+            false => self.pair,
+        }
+    }
+
+    /// The namespace in which a state is reached.
+    #[inline]
+    pub(crate) fn namespace_of(&self, slot: u32) -> u32 {
+        match self.is_of_key(slot) {
+            true => NONE,
+            false => self.row.namespace,
+        }
+    }
+
+    /// Reaches state of another window of the current key until it is called again or the row is done.
+    pub(crate) fn use_window(&mut self, namespace: u32) {
+        self.pair = self.frame.pair(self.row.key, namespace);
+        self.row.namespace = namespace;
+    }
+
+    /// The window of the current row.
+    pub(crate) fn window(&self) -> Result<Window> {
+        let namespace = self.frame.namespace(self.row.namespace);
+        namespace
+            .and_then(Window::parse)
+            .ok_or_else(|| Error::failed("the frame does not say which window the row is about"))
     }
 
     /// The current key; none on a stream that is not keyed.

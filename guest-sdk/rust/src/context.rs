@@ -129,6 +129,18 @@ impl<'f, O: ?Sized> Context<'f, O> {
         self.call.timer(REGISTER, TimeDomain::ProcessingTime, at);
     }
 
+    /// In [`Trigger::on_merge`](crate::Trigger::on_merge): calls `each` for every window that was merged away; states
+    /// are that window's meanwhile.
+    pub fn for_each_merged(&mut self, mut each: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
+        let row = self.call.row;
+        for namespace in crate::function::merged(&row) {
+            self.call.use_window(namespace);
+            each(self)?;
+        }
+        self.call.use_window(row.namespace);
+        Ok(())
+    }
+
     /// Removes a timer of the current key; does nothing where there is none.
     pub fn delete_processing_timer(&mut self, at: i64) {
         self.call.timer(DELETE, TimeDomain::ProcessingTime, at);

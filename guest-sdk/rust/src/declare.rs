@@ -46,6 +46,7 @@ pub struct StateOptions {
     schema_version: u32,
     schema: Value,
     on_demand: bool,
+    per_window: bool,
 }
 
 impl Default for StateOptions {
@@ -54,6 +55,7 @@ impl Default for StateOptions {
             schema_version: 1,
             schema: Value::Null,
             on_demand: false,
+            per_window: false,
         }
     }
 }
@@ -81,6 +83,13 @@ impl StateOptions {
         self.on_demand = true;
         self
     }
+
+    /// Of a [`ProcessWindowFunction`](crate::ProcessWindowFunction): each window has a value of its own; else the key
+    /// has one for all of its windows. Not with windows that merge.
+    pub fn per_window(mut self) -> Self {
+        self.per_window = true;
+        self
+    }
 }
 
 #[derive(Serialize)]
@@ -94,6 +103,8 @@ struct StateDeclaration {
     prefetch: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reduce: Option<&'static str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    per_window: bool,
 }
 
 #[derive(Serialize)]
@@ -117,6 +128,7 @@ pub struct Declare {
     operator_states: Vec<OperatorStateDeclaration>,
     raw_state: bool,
     side_outputs: Vec<SideOutputDeclaration>,
+    merges: bool,
 }
 
 impl Declare {
@@ -129,6 +141,7 @@ impl Declare {
             operator_states: Vec::new(),
             raw_state: false,
             side_outputs: Vec::new(),
+            merges: false,
         }
     }
 
@@ -248,6 +261,11 @@ impl Declare {
         self.raw_state = true;
     }
 
+    /// Of a trigger: it can be used with windows that merge. Of a window assigner: its windows do, where they meet.
+    pub fn merges(&mut self) {
+        self.merges = true;
+    }
+
     /// A named output beside the main one.
     pub fn side_output<R: Record + ?Sized>(&mut self, name: &'static str) -> SideOutput<R> {
         self.side_outputs.push(SideOutputDeclaration {
@@ -257,6 +275,14 @@ impl Declare {
         SideOutput {
             port: self.side_outputs.len() as u16,
             record: PhantomData,
+        }
+    }
+
+    /// Of a window function, by slot: whether each window has a value of its own.
+    pub(crate) fn per_window(&self) -> Vec<bool> {
+        match self.kind {
+            "window" => self.states.iter().map(|state| state.per_window).collect(),
+            _ => Vec::new(),
         }
     }
 
@@ -294,6 +320,7 @@ impl Declare {
             "operator-state": self.operator_states,
             "raw-state": self.raw_state,
             "side-outputs": self.side_outputs,
+            "merges": self.merges,
             "grants": [],
         })
     }
@@ -313,6 +340,7 @@ impl Declare {
             schema_version: options.schema_version,
             prefetch: if options.on_demand { "on-demand" } else { "always" },
             reduce: None,
+            per_window: options.per_window,
         });
         self.states.len() as u32 - 1
     }

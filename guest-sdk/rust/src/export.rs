@@ -11,6 +11,10 @@
 /// | `reduce` | [`ReduceFunction`](crate::ReduceFunction) |
 /// | `aggregate` | [`AggregateFunction`](crate::AggregateFunction) |
 /// | `process` | [`KeyedProcessFunction`](crate::KeyedProcessFunction) |
+/// | `window` | [`ProcessWindowFunction`](crate::ProcessWindowFunction) |
+/// | `trigger` | [`Trigger`](crate::window::Trigger) |
+/// | `evictor` | [`Evictor`](crate::window::Evictor) |
+/// | `window_assigner` | [`WindowAssigner`](crate::window::WindowAssigner) |
 ///
 /// On a native target it makes `fn functions()` alone, for tests by [`testing`](crate::testing).
 #[macro_export]

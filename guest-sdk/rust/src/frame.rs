@@ -10,8 +10,10 @@ mod row;
 pub(crate) use answer::{Section, finish_answer, output_len, start_answer, take_output, write_error_answer};
 pub(crate) use reader::{Frame, NONE, read_u32};
 pub(crate) use row::{
-    FLAG_NULL, FLAG_TIMESTAMP, KIND_ELEMENT, KIND_EVENT_TIMER, KIND_PROCESSING_TIMER, Row, finish_emission,
-    start_emission,
+    FLAG_NULL, FLAG_TIMESTAMP, KIND_ADD, KIND_CLEAR, KIND_ELEMENT, KIND_EVENT_TIMER, KIND_EVICT_AFTER,
+    KIND_EVICT_BEFORE, KIND_FIRE, KIND_MERGE, KIND_PROCESSING_TIMER, KIND_PURGE, KIND_RESULT,
+    KIND_TRIGGER_CLEAR, KIND_TRIGGER_ELEMENT, KIND_TRIGGER_EVENT_TIME, KIND_TRIGGER_MERGE,
+    KIND_TRIGGER_PROCESSING_TIME, Row, finish_emission, start_emission,
 };
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ use crate::Context;
 use crate::call::Call;
 use crate::declare::Declare;
 use crate::error::Result;
-use crate::frame::{KIND_ELEMENT, Row};
+use crate::frame::{KIND_ADD, KIND_CLEAR, KIND_ELEMENT, KIND_MERGE, KIND_PURGE, KIND_RESULT, Row};
 use crate::operator_state::{RestoreContext, SnapshotContext};
 
 /// A function of any kind, as the instance sees it: one virtual call a frame, none a record.
@@ -88,6 +88,34 @@ pub(crate) fn drive_elements<'f, O: ?Sized>(
         None => Ok(()),
         Some(kind) => Err(unknown_kind(kind)),
     }
+}
+
+/// Like [`drive`], for functions that fold: elements of a stream, or what happens to a window's accumulator.
+#[inline]
+pub(crate) fn drive_folds<'f, O: ?Sized>(
+    call: Call<'f>,
+    mut each: impl FnMut(&mut Context<'f, O>, Row<'f>) -> Result<()>,
+) -> Result<(), String> {
+    let mut unknown = None;
+    drive(call, |ctx, row| match row.kind {
+        KIND_ELEMENT | KIND_ADD | KIND_MERGE | KIND_RESULT | KIND_PURGE => each(ctx, row),
+        // That the window is gone concerns only functions that keep something beside the accumulator.
+        KIND_CLEAR => Ok(()),
+        kind => {
+            unknown.get_or_insert(kind);
+            Ok(())
+        }
+    })?;
+    match unknown {
+        None => Ok(()),
+        Some(kind) => Err(unknown_kind(kind)),
+    }
+}
+
+/// The namespaces of the windows that a row says were merged.
+pub(crate) fn merged<'f>(row: &Row<'f>) -> impl Iterator<Item = u32> + use<'f> {
+    let namespaces = row.value.as_chunks::<4>().0;
+    namespaces.iter().map(|bytes| u32::from_le_bytes(*bytes))
 }
 
 #[cold]

@@ -14,6 +14,10 @@ use crate::function::{
 };
 use crate::operator_state::{RestoreContext, SnapshotContext};
 use crate::record::Input;
+use crate::window::{
+    Evictor, EvictorRunner, ProcessWindowFunction, Trigger, TriggerRunner, WindowAssigner,
+    WindowAssignerRunner, WindowRunner,
+};
 
 /// One function of a component: its name and how it is made. [`export!`](crate::export) writes these.
 #[derive(Clone, Copy)]
@@ -67,6 +71,30 @@ impl Registration {
     /// A [`KeyedProcessFunction`].
     pub const fn process<F: KeyedProcessFunction>(name: &'static str) -> Self {
         let make = || -> Box<dyn Runner> { Box::new(ProcessRunner::<F>::default()) };
+        Self { name, make }
+    }
+
+    /// A [`ProcessWindowFunction`].
+    pub const fn window<F: ProcessWindowFunction>(name: &'static str) -> Self {
+        let make = || -> Box<dyn Runner> { Box::new(WindowRunner::<F>::default()) };
+        Self { name, make }
+    }
+
+    /// A [`Trigger`].
+    pub const fn trigger<F: Trigger>(name: &'static str) -> Self {
+        let make = || -> Box<dyn Runner> { Box::new(TriggerRunner::<F>::default()) };
+        Self { name, make }
+    }
+
+    /// An [`Evictor`].
+    pub const fn evictor<F: Evictor>(name: &'static str) -> Self {
+        let make = || -> Box<dyn Runner> { Box::new(EvictorRunner::<F>::default()) };
+        Self { name, make }
+    }
+
+    /// A [`WindowAssigner`].
+    pub const fn window_assigner<F: WindowAssigner>(name: &'static str) -> Self {
+        let make = || -> Box<dyn Runner> { Box::new(WindowAssignerRunner::<F>::default()) };
         Self { name, make }
     }
 
@@ -130,6 +158,7 @@ impl Instance {
             metrics: &mut self.buffers.metrics,
         };
         runner.open(&mut context).map_err(text)?;
+        self.buffers.per_window = declared.per_window();
         self.opened = Some(Opened {
             runner,
             states: declared.state_count(),

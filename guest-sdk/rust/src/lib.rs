@@ -76,6 +76,7 @@ mod record;
 mod state;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
+pub mod window;
 
 pub use call::TimeDomain;
 pub use context::Context;
@@ -93,15 +94,18 @@ pub use state::{
     AggregatingState, Fold, FoldedState, ListState, MapKey, MapState, ReducingState, ValueState,
 };
 
+pub use window::{Elements, Evictor, ProcessWindowFunction, Trigger, TriggerResult, Window, WindowAssigner};
+
 /// Everything that a function is written with.
 pub mod prelude {
     #[cfg(not(target_arch = "wasm32"))]
     pub use crate::testing;
     pub use crate::{
-        AggregateFunction, AggregatingState, Context, Counter, Declare, Emit, Error, FilterFunction,
-        FlatMapFunction, Fold, FoldedState, Format, Gauge, Histogram, Json, KeySelector,
+        AggregateFunction, AggregatingState, Context, Counter, Declare, Elements, Emit, Error, Evictor,
+        FilterFunction, FlatMapFunction, Fold, FoldedState, Format, Gauge, Histogram, Json, KeySelector,
         KeyedProcessFunction, ListState, MapFunction, MapState, OpenContext, OperatorListState,
-        ReduceFunction, ReducingState, Registration, RestoreContext, Result, RuntimeContext, SideOutput,
-        SnapshotContext, StateOptions, TimeDomain, Timer, ValueState, Writer,
+        ProcessWindowFunction, ReduceFunction, ReducingState, Registration, RestoreContext, Result,
+        RuntimeContext, SideOutput, SnapshotContext, StateOptions, TimeDomain, Timer, Trigger, TriggerResult,
+        ValueState, Window, WindowAssigner, Writer,
     };
 }

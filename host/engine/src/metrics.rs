@@ -13,6 +13,8 @@ pub struct OperatorMetrics {
     pub records_out: AtomicU64,
     /// Late elements that a window dropped: Flink's `numLateRecordsDropped`.
     pub late_records_dropped: AtomicU64,
+    /// Whether it is an operator that may drop late elements: others have no such metric.
+    pub may_drop_late_records: AtomicBool,
     /// The user's own metrics by name.
     pub user: Mutex<BTreeMap<String, UserMetric>>,
 }

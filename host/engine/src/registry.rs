@@ -13,6 +13,10 @@ use crate::operator::Operator;
 use crate::sink::Sink;
 use crate::source::Source;
 use crate::time::{TimestampAssigner, WatermarkGenerator};
+use crate::window::assigner::{WindowAssigner, WindowTime};
+use crate::window::evictor::Evictor;
+use crate::window::function::{ElementsFunction, IncrementalFunction};
+use crate::window::trigger::Trigger;
 
 /// Makes a source from its settings; the error names the setting and the mend.
 pub type SourceFactory = Box<dyn Fn(&Value, Format) -> Result<Arc<dyn Source>, String> + Send + Sync>;
@@ -33,6 +37,55 @@ pub trait FunctionProvider: Send + Sync {
     /// Makes what chooses the targets of records in one sending subtask (G8).
     fn partitioner(&self, function: &FunctionRef) -> Result<Box<dyn CustomPartitioner>, TaskError> {
         Err(not_here(function, "chooses where records go"))
+    }
+
+    /// Makes a window function that folds, with a process function behind it or not, in one subtask (W6).
+    fn window_fold(
+        &self,
+        fold: &FunctionRef,
+        process: Option<&FunctionRef>,
+        settings: &JobSettings,
+    ) -> Result<Box<dyn IncrementalFunction>, TaskError> {
+        let _ = (process, settings);
+        Err(not_here(fold, "folds the elements of windows"))
+    }
+
+    /// Makes a process window function in one subtask (W6).
+    fn window_process(
+        &self,
+        process: &FunctionRef,
+        settings: &JobSettings,
+    ) -> Result<Box<dyn ElementsFunction>, TaskError> {
+        let _ = settings;
+        Err(not_here(process, "processes the elements of windows"))
+    }
+
+    /// Makes a trigger in one subtask (W4); its first side output goes to `first_port`.
+    fn trigger(
+        &self,
+        trigger: &FunctionRef,
+        first_port: u16,
+        settings: &JobSettings,
+    ) -> Result<Box<dyn Trigger>, TaskError> {
+        let _ = (first_port, settings);
+        Err(not_here(trigger, "decides when windows fire"))
+    }
+
+    /// Makes an evictor in one subtask (W4).
+    fn evictor(&self, evictor: &FunctionRef, settings: &JobSettings) -> Result<Box<dyn Evictor>, TaskError> {
+        let _ = settings;
+        Err(not_here(evictor, "decides which elements windows keep"))
+    }
+
+    /// Makes a window assigner in one subtask (W4).
+    fn window_assigner(
+        &self,
+        assigner: &FunctionRef,
+        time: WindowTime,
+        settings: &JobSettings,
+    ) -> Result<Box<dyn WindowAssigner>, TaskError> {
+        let _ = (time, settings);
+        Err(not_here(assigner, "assigns windows"))
     }
 
     /// Makes what gives timestamps in one subtask (T3).

@@ -41,6 +41,9 @@ pub struct FunctionDescription {
     /// Outputs beside the main one; output port = index + 1.
     #[serde(default)]
     pub side_outputs: Vec<SideOutput>,
+    /// Of a trigger: that it may be used with windows that merge. Of a window assigner: that its windows do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub merges: bool,
     /// What it needs beyond the sandbox.
     #[serde(default)]
     pub grants: Vec<String>,
@@ -79,12 +82,33 @@ pub enum FunctionKind {
     Aggregate,
     /// Keyed process function.
     Process,
+    /// Computes over the elements of a window.
+    Window,
+    /// Decides when a window fires.
+    Trigger,
+    /// Decides which elements a firing leaves out.
+    Evictor,
+    /// Says which windows an element belongs to.
+    WindowAssigner,
 }
 
 impl FunctionKind {
     /// Whether the function only works on a keyed stream.
     pub fn needs_key(self) -> bool {
         matches!(self, Self::Reduce | Self::Aggregate | Self::Process)
+    }
+
+    /// Whether the function may register timers.
+    pub fn has_timers(self) -> bool {
+        matches!(self, Self::Process | Self::Trigger)
+    }
+
+    /// Whether it is a part of a window and no operator of its own.
+    pub fn is_of_windows(self) -> bool {
+        matches!(
+            self,
+            Self::Window | Self::Trigger | Self::Evictor | Self::WindowAssigner
+        )
     }
 }
 
@@ -133,6 +157,9 @@ pub struct StateDeclaration {
     /// Folded by the host, where it is.
     #[serde(default)]
     pub reduce: Option<BuiltInReduce>,
+    /// Of a window function: each window has a value of its own; else the key has one for all of its windows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub per_window: bool,
 }
 
 impl StateDeclaration {
@@ -289,8 +316,23 @@ impl FunctionDescription {
         if self.second_input.is_some() && !connects {
             return fail("`second-input` belongs to a map, a flat-map or a process".to_owned());
         }
-        if !self.state.is_empty() && !self.kind.needs_key() {
-            return fail("keyed state needs a keyed kind: reduce, aggregate or process".to_owned());
+        let keeps_state =
+            self.kind.needs_key() || matches!(self.kind, FunctionKind::Window | FunctionKind::Trigger);
+        if !self.state.is_empty() && !keeps_state {
+            return fail(
+                "keyed state needs a keyed kind: reduce, aggregate, process, window or trigger".to_owned(),
+            );
+        }
+        if let Some(state) = self.state.iter().find(|state| state.per_window)
+            && self.kind != FunctionKind::Window
+        {
+            return fail(format!(
+                "state `{}`: `per-window` belongs to a window function; the state of a trigger always is",
+                state.name
+            ));
+        }
+        if self.kind.is_of_windows() && self.is_buffering() {
+            return fail("a part of a window keeps no state of its own: declare keyed state".to_owned());
         }
         if let Some(bad) = self
             .state

@@ -17,6 +17,32 @@ pub const KIND_ELEMENT: u8 = 1;
 pub const KIND_EVENT_TIMER: u8 = 2;
 /// A fired processing-time timer.
 pub const KIND_PROCESSING_TIMER: u8 = 3;
+/// Of windows: an element joins an accumulator.
+pub const KIND_ADD: u8 = 16;
+/// Of windows: accumulators are merged into one.
+pub const KIND_MERGE: u8 = 17;
+/// Of windows: the result of an accumulator.
+pub const KIND_RESULT: u8 = 18;
+/// Of windows: the function runs over elements.
+pub const KIND_FIRE: u8 = 19;
+/// Of windows: one is gone.
+pub const KIND_CLEAR: u8 = 20;
+/// Of windows: an accumulator is removed.
+pub const KIND_PURGE: u8 = 21;
+/// A trigger sees an element.
+pub const KIND_TRIGGER_ELEMENT: u8 = 22;
+/// A trigger's event-time timer, or the window's clean-up.
+pub const KIND_TRIGGER_EVENT_TIME: u8 = 23;
+/// The same of processing time.
+pub const KIND_TRIGGER_PROCESSING_TIME: u8 = 24;
+/// A trigger's windows were merged.
+pub const KIND_TRIGGER_MERGE: u8 = 25;
+/// A trigger forgets a window.
+pub const KIND_TRIGGER_CLEAR: u8 = 26;
+/// An evictor runs before the window function.
+pub const KIND_EVICT_BEFORE: u8 = 27;
+/// An evictor runs after it.
+pub const KIND_EVICT_AFTER: u8 = 28;
 
 /// The row has a timestamp.
 pub const FLAG_TIMESTAMP: u8 = 1;

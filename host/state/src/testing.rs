@@ -26,6 +26,7 @@ pub fn declaration(name: &str, kind: StateKind, schema_version: u32) -> StateDec
         schema_version,
         prefetch: None,
         reduce: None,
+        per_window: false,
     }
 }
 

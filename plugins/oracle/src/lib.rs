@@ -6,6 +6,7 @@
 mod state;
 mod streams;
 mod timers;
+mod windows;
 
 use serde::{Deserialize, Serialize};
 use wasmill_sdk::prelude::{Error, Result};
@@ -40,4 +41,10 @@ wasmill_sdk::export! {
     "pass" => map streams::Pass,
     "shift" => flat_map streams::Shift,
     "plus" => reduce streams::Plus,
+    "stats" => aggregate windows::Stats,
+    "bounds" => window windows::Bounds,
+    "elements" => window windows::Sums,
+    "context" => window windows::InContext,
+    "own" => trigger windows::Own,
+    "session-dynamic" => window_assigner windows::DynamicGap,
 }

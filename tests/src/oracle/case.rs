@@ -71,6 +71,11 @@ impl Case {
         &self.spec["pipeline"]
     }
 
+    /// How many lines its tape has.
+    pub fn lines(&self) -> Result<usize> {
+        Ok(text(&self.tape)?.lines().count())
+    }
+
     /// How many inputs its tape has.
     pub fn inputs(&self) -> u64 {
         self.spec["tape"]["inputs"].as_u64().unwrap_or(1)

@@ -3,6 +3,8 @@
 //! Invariant: what a parameter means is for the host to know; one that has no counterpart in a job file is named as
 //! missing, never passed over.
 
+mod window;
+
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -49,7 +51,7 @@ impl Steps {
 pub struct Missing(pub String);
 
 /// The operators between the sources and the sink.
-struct Pipeline {
+pub(super) struct Pipeline {
     operators: Vec<Value>,
     /// The last one.
     last: &'static str,
@@ -131,7 +133,7 @@ fn pipeline(case: &Case) -> Result<Pipeline, Missing> {
         "stream" => stream(case, parameters),
         "watermark" => watermark(case, parameters),
         "splits" => missing("watermarks of the splits of one source"),
-        "window" => missing("windows"),
+        "window" => window::pipeline(case, parameters),
         "join" => missing("joins"),
         family => missing(&format!("the family `{family}`")),
     }

@@ -15,6 +15,9 @@ use crate::host::Host;
 /// How long a case may take on a busy machine.
 const LIMIT: Duration = Duration::from_secs(300);
 
+/// Flink's name of what a window counts.
+const LATE_METRIC: &str = "numLateRecordsDropped";
+
 /// How cases are run.
 #[derive(Clone, Copy, Debug)]
 pub struct Scope {
@@ -75,6 +78,25 @@ impl Runner {
         Ok(Outcome::Agrees)
     }
 
+    /// What the job's window counts over all subtasks; `None`: it has none.
+    fn late_records_dropped(&self, job: &str) -> Result<Option<u64>> {
+        let mut dropped = None;
+        let vertices = self.host.get_ok(&format!("/v1/jobs/{job}"))?;
+        for vertex in vertices["vertices"].as_array().into_iter().flatten() {
+            let id = vertex["id"].as_str().context("a vertex without an id")?;
+            let path = format!("/v1/jobs/{job}/vertices/{id}/metrics");
+            let names = self.host.get_ok(&path)?;
+            let names = names.as_array().into_iter().flatten();
+            let names = names.filter_map(|metric| metric["id"].as_str());
+            for name in names.filter(|name| name.ends_with(&format!(".{LATE_METRIC}"))) {
+                let metric = self.host.get_ok(&format!("{path}?get={name}"))?;
+                let value = metric[0]["value"].as_str().context("a metric without a value")?;
+                *dropped.get_or_insert(0) += value.parse::<u64>()?;
+            }
+        }
+        Ok(dropped)
+    }
+
     fn difference(&self, case: &Case, job: &Value, out: PathBuf, scope: Scope) -> Result<Option<String>> {
         let id = match self.host.submit(&job.to_string()) {
             Ok(id) => id,
@@ -84,10 +106,14 @@ impl Runner {
             return Ok(Some(format!("{failure:#}")));
         }
         let got = compare::written(&out).and_then(compare::merged);
-        let got = match got {
+        let mut got = match got {
             Ok(got) => got,
             Err(error) => return Ok(Some(format!("{error:#}"))),
         };
+        if let Some(dropped) = self.late_records_dropped(&id)? {
+            let at = case.lines()?;
+            got.push(format!("{{\"at\":{at},\"metric\":\"{LATE_METRIC}\",\"count\":{dropped}}}"));
+        }
         std::fs::remove_dir_all(&out).with_context(|| out.display().to_string())?;
         let mut order = case.order();
         if scope.parallelism > 1 {

@@ -73,6 +73,7 @@ fn declare(context: &mut OperatorContext, name: &str, kind: StateKind) -> Result
         schema_version: 1,
         prefetch: None,
         reduce: None,
+        per_window: false,
     };
     Ok(context.state.register(&declaration)?)
 }

@@ -67,6 +67,8 @@ pub(crate) struct Frame<'f> {
     pub(crate) keys: Strings<'f>,
     /// Where the STATE section starts and ends in `bytes`.
     pub(crate) state: (usize, usize),
+    /// All of NAMESPACES; only windows look into it.
+    namespaces: &'f [u8],
     pairs: Option<&'f [u8]>,
 }
 
@@ -91,6 +93,7 @@ impl<'f> Frame<'f> {
             rows: &[],
             keys: Strings::default(),
             state: (0, 0),
+            namespaces: &[],
             pairs: None,
         };
         let start = usize::from(u16::from_le_bytes([bytes[2], bytes[3]]));
@@ -109,8 +112,7 @@ impl<'f> Frame<'f> {
             match tag & !OPTIONAL {
                 1 => frame.rows = section,
                 2 => frame.keys = Strings::parse(section, key_count, "KEYS")?,
-                // No kind of row that this SDK knows looks into its namespace.
-                3 => {}
+                3 => frame.namespaces = section,
                 4 => frame.state = (offset, offset + length),
                 5 => frame.pairs = Some(section),
                 _ if tag & OPTIONAL != 0 => {}
@@ -128,13 +130,29 @@ impl<'f> Frame<'f> {
     pub(crate) fn pair(&self, key: u32, namespace: u32) -> Option<u32> {
         match self.pairs {
             None => (namespace == NONE && key != NONE).then_some(key),
-            // Only windows have several namespaces in a frame; a row's pair is then looked up.
-            Some(pairs) => pairs
-                .as_chunks::<8>()
-                .0
-                .iter()
-                .position(|pair| read_u32(pair, 0) == key && read_u32(pair, 4) == namespace)
-                .map(|index| index as u32),
+            Some(pairs) => {
+                let pairs_at = |index: u32| {
+                    let at = (index as usize).checked_mul(8)?;
+                    let pair = pairs.get(at..at.checked_add(8)?)?;
+                    (read_u32(pair, 0) == key && read_u32(pair, 4) == namespace).then_some(index)
+                };
+                // In frames about windows namespace i is that of pair i.
+                pairs_at(namespace).or_else(|| {
+                    pairs
+                        .as_chunks::<8>()
+                        .0
+                        .iter()
+                        .position(|pair| read_u32(pair, 0) == key && read_u32(pair, 4) == namespace)
+                        .map(|index| index as u32)
+                })
+            }
         }
+    }
+
+    /// A namespace of a frame about windows: it has as many as pairs.
+    pub(crate) fn namespace(&self, index: u32) -> Option<&'f [u8]> {
+        let count = self.pairs?.len() / 8;
+        let strings = Strings::parse(self.namespaces, count as u32, "NAMESPACES").ok()?;
+        strings.get(index)
     }
 }

@@ -12,6 +12,33 @@ pub(crate) const KIND_EVENT_TIMER: u8 = 2;
 /// A fired processing-time timer.
 pub(crate) const KIND_PROCESSING_TIMER: u8 = 3;
 
+/// Of windows: an element joins an accumulator.
+pub(crate) const KIND_ADD: u8 = 16;
+/// Accumulators of other windows of the key are merged into this one's.
+pub(crate) const KIND_MERGE: u8 = 17;
+/// The result of an accumulator.
+pub(crate) const KIND_RESULT: u8 = 18;
+/// The function runs over elements.
+pub(crate) const KIND_FIRE: u8 = 19;
+/// The window is gone.
+pub(crate) const KIND_CLEAR: u8 = 20;
+/// The accumulator is removed.
+pub(crate) const KIND_PURGE: u8 = 21;
+/// A trigger sees an element.
+pub(crate) const KIND_TRIGGER_ELEMENT: u8 = 22;
+/// A trigger's event-time timer, or the window's clean-up.
+pub(crate) const KIND_TRIGGER_EVENT_TIME: u8 = 23;
+/// The same of processing time.
+pub(crate) const KIND_TRIGGER_PROCESSING_TIME: u8 = 24;
+/// A trigger's windows were merged.
+pub(crate) const KIND_TRIGGER_MERGE: u8 = 25;
+/// A trigger forgets a window.
+pub(crate) const KIND_TRIGGER_CLEAR: u8 = 26;
+/// An evictor runs before the window function.
+pub(crate) const KIND_EVICT_BEFORE: u8 = 27;
+/// An evictor runs after it.
+pub(crate) const KIND_EVICT_AFTER: u8 = 28;
+
 /// The row has a timestamp.
 pub(crate) const FLAG_TIMESTAMP: u8 = 1;
 /// The value is null.

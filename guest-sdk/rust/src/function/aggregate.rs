@@ -3,10 +3,11 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Runner, drive_elements, lifecycle, runner_lifecycle};
+use super::{Runner, drive_folds, lifecycle, merged, runner_lifecycle};
 use crate::call::Call;
 use crate::declare::{Declare, StateOptions};
 use crate::error::Result;
+use crate::frame::{KIND_ELEMENT, KIND_MERGE, KIND_PURGE, KIND_RESULT, Row};
 use crate::record::{Emit, Input, Json, Record};
 use crate::state::{Slot, codec};
 
@@ -105,6 +106,36 @@ pub(crate) struct AggregateRunner<F> {
 
 type Emitted<F> = <<F as AggregateFunction>::Out as OwnedRecord>::Record;
 
+impl<F: AggregateFunction> AggregateRunner<F> {
+    /// The parts first, then their whole into what is there.
+    fn merge<O: ?Sized>(
+        function: &F,
+        ctx: &mut crate::Context<'_, O>,
+        slot: Slot,
+        row: &Row<'_>,
+    ) -> Result<()> {
+        let mut whole: Option<F::Accumulator> = None;
+        for part in merged(row) {
+            ctx.call.use_window(part);
+            let Some(value) = ctx.call.value(slot)? else {
+                continue;
+            };
+            ctx.call.clear_value(slot)?;
+            whole = Some(match whole {
+                None => value,
+                Some(before) => function.merge(before, value)?,
+            });
+        }
+        ctx.call.use_window(row.namespace);
+        let Some(whole) = whole else { return Ok(()) };
+        let merged = match ctx.call.value(slot)? {
+            None => whole,
+            Some(there) => function.merge(there, whole)?,
+        };
+        ctx.call.set_value(slot, &merged)
+    }
+}
+
 impl<F: AggregateFunction> Runner for AggregateRunner<F>
 where
     F::In: Input,
@@ -124,12 +155,27 @@ where
             name: "accumulator",
         };
         let function = &self.function;
-        drive_elements::<Emitted<F>>(call, |ctx, value| {
+        drive_folds::<Emitted<F>>(call, |ctx, row| {
+            match row.kind {
+                KIND_MERGE => return Self::merge(function, ctx, slot, &row),
+                KIND_PURGE => return ctx.call.clear_value(slot),
+                _ => {}
+            }
             let stored = ctx.call.value(slot)?;
+            if row.kind == KIND_RESULT {
+                // Nothing is the result of no accumulator, unless an evictor left none.
+                if stored.is_some() || !row.value.is_empty() {
+                    let accumulator = stored.unwrap_or_else(|| function.create_accumulator());
+                    ctx.emit(function.get_result(&accumulator)?);
+                }
+                return Ok(());
+            }
             let mut accumulator = stored.unwrap_or_else(|| function.create_accumulator());
-            F::In::with(value, |value| function.add(value, &mut accumulator))?;
+            F::In::with(row.value, |value| function.add(value, &mut accumulator))?;
             ctx.call.set_value(slot, &accumulator)?;
-            ctx.emit(function.get_result(&accumulator)?);
+            if row.kind == KIND_ELEMENT {
+                ctx.emit(function.get_result(&accumulator)?);
+            }
             Ok(())
         })
     }

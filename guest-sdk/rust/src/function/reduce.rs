@@ -1,9 +1,10 @@
 //! ReduceFunction.
 
-use super::{Runner, drive_elements, lifecycle, runner_lifecycle};
+use super::{Runner, drive_folds, lifecycle, merged, runner_lifecycle};
 use crate::call::Call;
 use crate::declare::{Declare, StateOptions};
 use crate::error::Result;
+use crate::frame::{KIND_ADD, KIND_MERGE, KIND_PURGE, KIND_RESULT, Row};
 use crate::record::{Emit, Format, Input, Record};
 use crate::state::Slot;
 
@@ -45,6 +46,46 @@ pub(crate) struct ReduceRunner<F> {
     accumulator: Vec<u8>,
 }
 
+impl<F: ReduceFunction> ReduceRunner<F> {
+    /// Puts into `out` what `former` and `value` make.
+    fn fold(function: &mut F, former: Option<&[u8]>, value: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        out.clear();
+        let Some(former) = former else {
+            out.extend_from_slice(value);
+            return Ok(());
+        };
+        F::Value::with(former, |former| {
+            F::Value::with(value, |value| {
+                let mut out = crate::record::Writer::new(out);
+                function.reduce(former, value)?.write_to(&mut out)
+            })
+        })
+    }
+
+    /// The parts first, then their whole into what is there.
+    fn merge<O: ?Sized>(
+        function: &mut F,
+        ctx: &mut crate::Context<'_, O>,
+        slot: Slot,
+        row: &Row<'_>,
+    ) -> Result<()> {
+        let (mut whole, mut out) = (None::<Vec<u8>>, Vec::new());
+        for part in merged(row) {
+            ctx.call.use_window(part);
+            let Some(value) = ctx.call.value_bytes(slot)? else {
+                continue;
+            };
+            Self::fold(function, whole.as_deref(), value, &mut out)?;
+            ctx.call.clear_value(slot)?;
+            whole = Some(std::mem::take(&mut out));
+        }
+        ctx.call.use_window(row.namespace);
+        let Some(whole) = whole else { return Ok(()) };
+        Self::fold(function, ctx.call.value_bytes(slot)?, &whole, &mut out)?;
+        ctx.call.set_value_bytes(slot, &out)
+    }
+}
+
 impl<F: ReduceFunction> Runner for ReduceRunner<F> {
     fn declare(&mut self) -> Declare {
         let format = F::Value::FORMAT;
@@ -68,21 +109,27 @@ impl<F: ReduceFunction> Runner for ReduceRunner<F> {
             function,
             accumulator,
         } = self;
-        drive_elements::<F::Value>(call, |ctx, value| {
-            accumulator.clear();
-            match ctx.call.value_bytes(slot)? {
-                None => accumulator.extend_from_slice(value),
-                Some(former) => F::Value::with(former, |former| {
-                    F::Value::with(value, |value| {
-                        let mut out = crate::record::Writer::new(accumulator);
-                        function.reduce(former, value)?.write_to(&mut out)
-                    })
-                })?,
+        drive_folds::<F::Value>(call, |ctx, row| {
+            match row.kind {
+                KIND_MERGE => return Self::merge(function, ctx, slot, &row),
+                KIND_PURGE => return ctx.call.clear_value(slot),
+                KIND_RESULT => {
+                    accumulator.clear();
+                    let Some(result) = ctx.call.value_bytes(slot)? else {
+                        return Ok(());
+                    };
+                    accumulator.extend_from_slice(result);
+                }
+                _ => {
+                    Self::fold(function, ctx.call.value_bytes(slot)?, row.value, accumulator)?;
+                    ctx.call.set_value_bytes(slot, accumulator)?;
+                }
             }
-            ctx.call.set_value_bytes(slot, accumulator)?;
-            ctx.emit_with(|out| {
-                out.bytes(accumulator);
-            });
+            if row.kind != KIND_ADD {
+                ctx.emit_with(|out| {
+                    out.bytes(accumulator);
+                });
+            }
             Ok(())
         })
     }

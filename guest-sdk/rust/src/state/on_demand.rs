@@ -33,7 +33,8 @@ impl Call<'_> {
     #[inline]
     pub(crate) fn value<T: DeserializeOwned + 'static>(&mut self, slot: Slot) -> Result<Option<T>> {
         if self.buffers.prefetched.holds(slot) {
-            let bytes = self.buffers.prefetched.get(self.frame.bytes, slot, self.pair)?;
+            let entry = self.entry_of(slot.index);
+            let bytes = self.buffers.prefetched.get(self.frame.bytes, slot, entry)?;
             return decode(slot, bytes);
         }
         self.look_up(slot, &[])
@@ -43,9 +44,10 @@ impl Call<'_> {
     #[inline]
     pub(crate) fn set_value<T: Serialize + 'static>(&mut self, slot: Slot, value: &T) -> Result<()> {
         if self.buffers.prefetched.holds(slot) {
+            let entry = self.entry_of(slot.index);
             let prefetched = &mut self.buffers.prefetched;
             return prefetched
-                .set(slot, self.pair, |out| codec::encode(value, out))?
+                .set(slot, entry, |out| codec::encode(value, out))?
                 .map_err(|error| slot.codec_error(error));
         }
         self.write(slot, write::SET, &[], |out| encode(slot, value, out))
@@ -53,7 +55,8 @@ impl Call<'_> {
 
     /// The bytes of a value that travels.
     pub(crate) fn value_bytes(&mut self, slot: Slot) -> Result<Option<&[u8]>> {
-        self.buffers.prefetched.get(self.frame.bytes, slot, self.pair)
+        let entry = self.entry_of(slot.index);
+        self.buffers.prefetched.get(self.frame.bytes, slot, entry)
     }
 
     /// Sets them.
@@ -62,14 +65,16 @@ impl Call<'_> {
             out.extend_from_slice(value);
             Ok(())
         };
-        self.buffers.prefetched.set(slot, self.pair, write)?
+        let entry = self.entry_of(slot.index);
+        self.buffers.prefetched.set(slot, entry, write)?
     }
 
     /// Removes it.
     #[inline]
     pub(crate) fn clear_value(&mut self, slot: Slot) -> Result<()> {
         if self.buffers.prefetched.holds(slot) {
-            return self.buffers.prefetched.clear(slot, self.pair);
+            let entry = self.entry_of(slot.index);
+            return self.buffers.prefetched.clear(slot, entry);
         }
         self.clear_state(slot)
     }
@@ -210,7 +215,7 @@ impl Call<'_> {
         Ok(Place {
             slot: slot.index,
             key: self.row.key,
-            namespace: self.row.namespace,
+            namespace: self.namespace_of(slot.index),
             map_key,
         })
     }

@@ -75,6 +75,29 @@ impl<T: Serialize + DeserializeOwned + 'static> ReducingState<T> {
         ctx.call.set_value(self.slot, &value)
     }
 
+    /// Takes the values of the windows that merged and folds them into that of the current one; in
+    /// [`Trigger::on_merge`](crate::Trigger::on_merge).
+    pub fn merge<O: ?Sized>(&self, ctx: &mut Context<'_, O>) -> Result<()> {
+        let reduce = self
+            .reduce
+            .ok_or_else(|| -> Error { self.slot.unreachable(true) })?;
+        let mut whole: Option<T> = None;
+        ctx.for_each_merged(|ctx| {
+            if let Some(value) = ctx.call.value(self.slot)? {
+                ctx.call.clear_value(self.slot)?;
+                whole = Some(match whole.take() {
+                    None => value,
+                    Some(before) => reduce(before, value),
+                });
+            }
+            Ok(())
+        })?;
+        match whole {
+            None => Ok(()),
+            Some(whole) => self.add(ctx, whole),
+        }
+    }
+
     /// Removes the value.
     pub fn clear<O: ?Sized>(&self, ctx: &mut Context<'_, O>) -> Result<()> {
         ctx.call.clear_value(self.slot)

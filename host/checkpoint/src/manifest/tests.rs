@@ -19,6 +19,7 @@ pub(crate) fn sample() -> Manifest {
         schema_version: 3,
         prefetch: None,
         reduce: None,
+        per_window: false,
     };
     let keyed = |index: u32, data| OperatorState {
         keyed: Some(KeyedHandle {

@@ -53,6 +53,7 @@ impl RollingOperator {
             schema_version: 1,
             prefetch: None,
             reduce: None,
+            per_window: false,
         }
     }
 }

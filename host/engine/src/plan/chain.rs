@@ -229,8 +229,10 @@ impl Chains {
                 .side_outputs
                 .iter()
                 .position(|output| output.name == side),
-            // Late elements: native window functions have no other side output.
-            OperatorKind::Window { .. } => Some(0),
+            OperatorKind::Window { spec } => {
+                let outputs = spec.side_outputs();
+                outputs.iter().position(|(name, _)| *name == side)
+            }
             _ => None,
         };
         index.map_or(exit.port, |index| 1 + index as u16)

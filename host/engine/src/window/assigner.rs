@@ -9,6 +9,7 @@ use wasmill_model::time::Timestamp;
 use super::bounds::Window;
 use super::trigger::{EventTimeTrigger, NeverTrigger, ProcessingTimeTrigger, Trigger};
 use crate::error::TaskError;
+use crate::operator::OperatorContext;
 
 /// Gives each element its windows.
 pub trait WindowAssigner: Send {
@@ -23,9 +24,21 @@ pub trait WindowAssigner: Send {
     /// The trigger of a job that names none.
     fn default_trigger(&self) -> Box<dyn Trigger>;
 
+    /// Called once before all else.
+    fn open(&mut self, context: &mut OperatorContext) -> Result<(), TaskError> {
+        let _ = context;
+        Ok(())
+    }
+
     /// Called once before the rows of a batch: an assigner of a component looks at all of them here.
-    fn prepare(&mut self, batch: &Batch, processing_time: Timestamp) -> Result<(), TaskError> {
-        let _ = (batch, processing_time);
+    fn prepare(&mut self, batch: &Batch, context: &mut OperatorContext) -> Result<(), TaskError> {
+        let _ = (batch, context);
+        Ok(())
+    }
+
+    /// Called once at an orderly end.
+    fn close(&mut self, context: &mut OperatorContext) -> Result<(), TaskError> {
+        let _ = context;
         Ok(())
     }
 
@@ -62,7 +75,8 @@ impl WindowTime {
         }
     }
 
-    fn trigger(self) -> Box<dyn Trigger> {
+    /// The trigger of windows that end by this clock.
+    pub fn trigger(self) -> Box<dyn Trigger> {
         match self {
             Self::Event => Box::new(EventTimeTrigger),
             Self::Processing => Box::new(ProcessingTimeTrigger),

@@ -3,7 +3,7 @@
 //! Triggers decide while a batch is planned, functions run afterwards: what triggers emitted waits here for its
 //! turn.
 
-use wasmill_model::batch::BatchBuilder;
+use wasmill_model::batch::{Batch, BatchBuilder};
 use wasmill_model::row::{FLAG_EXTENSION, FLAG_NULL, RowHeader};
 use wasmill_model::time::Timestamp;
 
@@ -40,16 +40,28 @@ pub struct Emitter<'a, 'o> {
     planned: std::iter::Peekable<std::vec::IntoIter<Planned<'a>>>,
     /// By step.
     causes: Vec<u32>,
+    /// By row, where the rows of the batch know what caused them.
+    lines: Vec<&'a [u8]>,
     port: u16,
     rows: BatchBuilder,
     out: &'o mut Output,
 }
 
 impl<'a, 'o> Emitter<'a, 'o> {
-    pub(super) fn new(planned: Vec<Planned<'a>>, causes: Vec<u32>, out: &'o mut Output) -> Self {
+    /// `rows` is the batch that the plan is of; of timers there is none.
+    pub(super) fn new(
+        planned: Vec<Planned<'a>>,
+        causes: Vec<u32>,
+        rows: &'a Batch,
+        out: &'o mut Output,
+    ) -> Self {
+        // A batch's records know their lines all or none.
+        let known = rows.iter().next().is_some_and(|row| !row.cause().is_empty());
+        let lines = known.then(|| rows.iter().map(|row| row.cause()).collect());
         Self {
             planned: planned.into_iter().peekable(),
             causes,
+            lines: lines.unwrap_or_default(),
             port: 0,
             rows: BatchBuilder::default(),
             out,
@@ -64,7 +76,18 @@ impl<'a, 'o> Emitter<'a, 'o> {
             key: cause,
             ..RowHeader::element(timestamp)
         };
-        self.push(port, header, value, &[]);
+        self.push_caused(port, header, value);
+    }
+
+    /// Emits a null value.
+    pub fn emit_null(&mut self, step: StepId, port: u16, timestamp: Option<Timestamp>) {
+        self.catch_up(step);
+        let mut header = RowHeader {
+            key: self.causes.get(step.0 as usize).copied().unwrap_or_default(),
+            ..RowHeader::element(timestamp)
+        };
+        header.flags |= FLAG_NULL;
+        self.push_caused(port, header, &[]);
     }
 
     pub(super) fn finish(mut self) {
@@ -74,30 +97,36 @@ impl<'a, 'o> Emitter<'a, 'o> {
 
     fn catch_up(&mut self, step: StepId) {
         while let Some(planned) = self.planned.next_if(|planned| planned.before <= step) {
-            let (timestamp, flags, value, extension) = match &planned.record {
-                PlannedRecord::Emitted(timestamp, value) => (*timestamp, 0, &value[..], &[][..]),
+            let header = |timestamp| RowHeader {
+                key: planned.cause,
+                ..RowHeader::element(timestamp)
+            };
+            match &planned.record {
+                PlannedRecord::Emitted(timestamp, value) => {
+                    self.push_caused(planned.port, header(*timestamp), value);
+                }
                 PlannedRecord::Late(element) => {
+                    let mut header = header(element.timestamp);
                     let null = if element.is_null { FLAG_NULL } else { 0 };
                     let extended = if element.extension.is_empty() {
                         0
                     } else {
                         FLAG_EXTENSION
                     };
-                    (
-                        element.timestamp,
-                        null | extended,
-                        element.value,
-                        element.extension,
-                    )
+                    header.flags |= null | extended;
+                    self.push(planned.port, header, element.value, element.extension);
                 }
-            };
-            let mut header = RowHeader {
-                key: planned.cause,
-                ..RowHeader::element(timestamp)
-            };
-            header.flags |= flags;
-            self.push(planned.port, header, value, extension);
+            }
         }
+    }
+
+    /// What a record makes the operator emit has its cause.
+    fn push_caused(&mut self, port: u16, mut header: RowHeader, value: &[u8]) {
+        let line = self.lines.get(header.key as usize).copied().unwrap_or_default();
+        if !line.is_empty() {
+            header.flags |= FLAG_EXTENSION;
+        }
+        self.push(port, header, value, line);
     }
 
     fn push(&mut self, port: u16, header: RowHeader, value: &[u8], extension: &[u8]) {

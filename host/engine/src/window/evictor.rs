@@ -4,10 +4,11 @@
 
 use wasmill_model::time::Timestamp;
 
-use super::bounds::Window;
 use super::element::Element;
+use super::panes::{PaneId, Panes};
 use super::trigger::DeltaFunction;
 use crate::error::TaskError;
+use crate::operator::OperatorContext;
 
 /// When an evictor runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,19 +19,24 @@ pub enum EvictionTime {
     After,
 }
 
-/// What an evictor knows of a firing.
-#[derive(Clone, Copy, Debug)]
-pub struct EvictorContext {
-    /// The window that fires.
-    pub window: Window,
-    /// The event-time clock.
-    pub watermark: Timestamp,
-    /// The processing-time clock.
-    pub processing_time: Timestamp,
+/// What an evictor knows of a firing, and works with.
+pub struct EvictorContext<'c> {
+    /// The key and the window that fires.
+    pub pane: PaneId,
+    /// Keys and windows.
+    pub panes: &'c Panes,
+    /// Clocks and metrics.
+    pub operator: &'c mut OperatorContext,
 }
 
 /// Removes elements of a window that fires.
 pub trait Evictor: Send {
+    /// Called once before all else.
+    fn open(&mut self, context: &mut OperatorContext) -> Result<(), TaskError> {
+        let _ = context;
+        Ok(())
+    }
+
     /// Says which elements stay: `keep` has one entry for each, true at first. They are in the order of arrival
     /// unless the window was merged. Called twice for each firing.
     fn evict(
@@ -38,8 +44,14 @@ pub trait Evictor: Send {
         when: EvictionTime,
         elements: &[Element<'_>],
         keep: &mut [bool],
-        context: &EvictorContext,
+        context: &mut EvictorContext<'_>,
     ) -> Result<(), TaskError>;
+
+    /// Called once at an orderly end.
+    fn close(&mut self, context: &mut OperatorContext) -> Result<(), TaskError> {
+        let _ = context;
+        Ok(())
+    }
 }
 
 /// Keeps the last elements.
@@ -56,7 +68,7 @@ impl Evictor for CountEvictor {
         when: EvictionTime,
         elements: &[Element<'_>],
         keep: &mut [bool],
-        _context: &EvictorContext,
+        _context: &mut EvictorContext<'_>,
     ) -> Result<(), TaskError> {
         if when == self.when {
             keep[..elements.len().saturating_sub(self.count)].fill(false);
@@ -79,7 +91,7 @@ impl Evictor for TimeEvictor {
         when: EvictionTime,
         elements: &[Element<'_>],
         keep: &mut [bool],
-        _context: &EvictorContext,
+        _context: &mut EvictorContext<'_>,
     ) -> Result<(), TaskError> {
         let has_time = elements.first().is_some_and(|first| first.timestamp.is_some());
         if when != self.when || !has_time {
@@ -111,7 +123,7 @@ impl Evictor for DeltaEvictor {
         when: EvictionTime,
         elements: &[Element<'_>],
         keep: &mut [bool],
-        _context: &EvictorContext,
+        _context: &mut EvictorContext<'_>,
     ) -> Result<(), TaskError> {
         let Some(last) = elements.last().filter(|_| when == self.when) else {
             return Ok(());

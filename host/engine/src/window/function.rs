@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use wasmill_model::function::StateDeclaration;
+use wasmill_state::backend::StateId;
 
 use super::bounds::Window;
 use super::element::Element;
@@ -45,7 +46,9 @@ pub enum Step<'a> {
     Fire {
         /// Whose accumulator.
         pane: PaneId,
-        /// The window that fires: of a merged one it is not the pane's.
+        /// The key and the window that fires: of a merged one it is not the pane of the accumulator.
+        fired: PaneId,
+        /// The window that fires.
         window: Window,
         /// What to emit under.
         step: StepId,
@@ -76,7 +79,8 @@ pub struct IncrementalCall<'c, 'a, 'o> {
     pub sources: &'c [PaneId],
     /// Keys and windows.
     pub panes: &'c Panes,
-    /// Accumulators as they were before the call; as they are to be after it.
+    /// Accumulators as they were before the call; as they are to be after it. Not those of a function that keeps
+    /// them itself.
     pub accumulators: &'c mut Accumulators,
     /// State of the function's own, clocks, metrics.
     pub context: &'c mut OperatorContext,
@@ -89,9 +93,14 @@ pub trait IncrementalFunction: Send {
     /// How the accumulator is stored. Name and kind are the operator's.
     fn accumulator(&self) -> AccumulatorEncoding;
 
-    /// Called once before all else.
-    fn open(&mut self, context: &mut OperatorContext) -> Result<(), TaskError> {
-        let _ = context;
+    /// Whether it reads and writes accumulators itself, in the state that [`IncrementalFunction::open`] names.
+    fn keeps_accumulators(&self) -> bool {
+        false
+    }
+
+    /// Called once before all else; `accumulators` is the state that holds them.
+    fn open(&mut self, accumulators: StateId, context: &mut OperatorContext) -> Result<(), TaskError> {
+        let _ = (accumulators, context);
         Ok(())
     }
 
@@ -141,9 +150,9 @@ impl AccumulatorEncoding {
 pub enum ElementsStep {
     /// The function runs.
     Fire {
-        /// Key.
+        /// The key and the window that fires.
         pane: PaneId,
-        /// The window that fires: of a merged one it is not the pane's.
+        /// That window.
         window: Window,
         /// What to emit under.
         step: StepId,

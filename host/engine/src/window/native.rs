@@ -45,6 +45,7 @@ impl IncrementalFunction for WindowCount {
                     window,
                     step,
                     even_empty,
+                    ..
                 } => {
                     let empty = even_empty.then_some(0);
                     if let Some(count) = count(call.accumulators, *pane)?.or(empty) {

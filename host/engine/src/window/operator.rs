@@ -99,6 +99,24 @@ impl WindowOperator {
         }
     }
 
+    /// The state in which a function that keeps accumulators itself has them: of windows that keep elements it holds
+    /// them only while the function runs over what an evictor left.
+    fn register_accumulators(&self, context: &mut OperatorContext) -> Result<StateId, TaskError> {
+        let contents = self
+            .states
+            .contents
+            .ok_or_else(|| TaskError::host("window: not opened"))?;
+        match &self.settings.function {
+            WindowFunction::Incremental(function)
+                if self.keeps_elements() && function.keeps_accumulators() =>
+            {
+                let own = declaration("window-accumulator", StateKind::Aggregating, "raw");
+                Ok(context.state.register(&function.accumulator().apply(own))?)
+            }
+            _ => Ok(contents),
+        }
+    }
+
     /// When a window's state goes; `Timestamp::MAX`: never.
     fn cleanup_time(&self, window: Window) -> Timestamp {
         let end = window.max_timestamp();
@@ -326,7 +344,7 @@ impl WindowOperator {
 /// Does what the trigger decided.
 fn follow(result: TriggerResult, pane: PaneId, contents: PaneId, plan: &mut Plan<'_>) {
     if result.fires() {
-        plan.push(Action::Fire(contents, plan.panes.window(pane)));
+        plan.push(Action::Fire(contents, pane));
     }
     if result.purges() {
         plan.push(Action::Purge(contents));
@@ -342,12 +360,17 @@ fn declaration(name: &str, kind: StateKind, encoding: &str) -> StateDeclaration 
         schema_version: 1,
         prefetch: None,
         reduce: None,
+        per_window: false,
     }
 }
 
 impl Operator for WindowOperator {
     fn open(&mut self, context: &mut OperatorContext, _: Option<OperatorState>) -> Result<(), TaskError> {
         self.max_parallelism = context.runtime.max_parallelism;
+        context
+            .metrics
+            .may_drop_late_records
+            .store(true, Ordering::Relaxed);
         let state = &mut context.state;
         self.states.contents = Some(state.register(&self.contents_declaration())?);
         for name in self.trigger.slots() {
@@ -358,8 +381,14 @@ impl Operator for WindowOperator {
             let set = declaration("merging-window-set", StateKind::Value, "merging-window-set");
             self.states.merging = Some(state.register(&set)?);
         }
+        let accumulators = self.register_accumulators(context)?;
+        self.settings.assigner.open(context)?;
+        self.trigger.open(context)?;
+        if let Some(evictor) = &mut self.settings.evictor {
+            evictor.open(context)?;
+        }
         match &mut self.settings.function {
-            WindowFunction::Incremental(function) => function.open(context),
+            WindowFunction::Incremental(function) => function.open(accumulators, context),
             WindowFunction::Elements(function) => function.open(context),
         }
     }
@@ -371,7 +400,7 @@ impl Operator for WindowOperator {
         context: &mut OperatorContext,
         out: &mut Output,
     ) -> Result<u32, TaskError> {
-        self.settings.assigner.prepare(batch, context.processing_time)?;
+        self.settings.assigner.prepare(batch, context)?;
         let mut plan = Plan::default();
         let mut taken = 0;
         for row in batch {
@@ -381,7 +410,7 @@ impl Operator for WindowOperator {
                 break;
             }
         }
-        self.run(plan, context, out)?;
+        self.run(plan, batch, context, out)?;
         Ok(taken)
     }
 
@@ -403,11 +432,16 @@ impl Operator for WindowOperator {
                 break;
             }
         }
-        self.run(plan, context, out)?;
+        self.run(plan, &Batch::default(), context, out)?;
         Ok(taken)
     }
 
     fn close(&mut self, context: &mut OperatorContext) -> Result<(), TaskError> {
+        self.settings.assigner.close(context)?;
+        self.trigger.close(context)?;
+        if let Some(evictor) = &mut self.settings.evictor {
+            evictor.close(context)?;
+        }
         match &mut self.settings.function {
             WindowFunction::Incremental(function) => function.close(context),
             WindowFunction::Elements(function) => function.close(context),

@@ -108,6 +108,16 @@ impl Panes {
         self.panes.is_empty()
     }
 
+    /// How many keys there are.
+    pub fn key_count(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The key of a pane.
+    pub fn key_id(&self, pane: PaneId) -> KeyId {
+        self.panes[pane.index()].key
+    }
+
     /// The window of a pane.
     pub fn window(&self, pane: PaneId) -> Window {
         self.panes[pane.index()].window

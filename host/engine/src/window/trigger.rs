@@ -8,7 +8,9 @@ use wasmill_state::timers::TimeDomain;
 
 use super::bounds::Window;
 use super::element::Element;
+use super::panes::{PaneId, Panes};
 use crate::error::TaskError;
+use crate::operator::OperatorContext;
 
 mod continuous;
 mod count;
@@ -90,10 +92,31 @@ pub trait TriggerContext {
 
     /// Emits a record to an output of the operator, in order with what the window function emits.
     fn emit(&mut self, port: u16, timestamp: Option<Timestamp>, value: &[u8]);
+
+    /// The panes that the call is about, and what the operator works with: for triggers that keep state of their own
+    /// there instead of in slots.
+    fn parts(&mut self) -> (TriggerPanes<'_>, &mut OperatorContext);
+}
+
+/// The panes that a call of a trigger is about.
+#[derive(Clone, Copy)]
+pub struct TriggerPanes<'c> {
+    /// The current key and window.
+    pub pane: PaneId,
+    /// In [`Trigger::on_merge`]: those that are no more.
+    pub merged: &'c [PaneId],
+    /// Keys and windows.
+    pub panes: &'c Panes,
 }
 
 /// Decides when windows fire.
 pub trait Trigger: Send {
+    /// Called once before all else.
+    fn open(&mut self, context: &mut OperatorContext) -> Result<(), TaskError> {
+        let _ = context;
+        Ok(())
+    }
+
     /// The names of its slots, distinct within the operator. They name state: changing one loses its values.
     fn slots(&self) -> Vec<&'static str> {
         Vec::new()
@@ -137,6 +160,12 @@ pub trait Trigger: Send {
 
     /// The window is gone: clears slots and deletes timers.
     fn clear(&mut self, context: &mut dyn TriggerContext) -> Result<(), TaskError> {
+        let _ = context;
+        Ok(())
+    }
+
+    /// Called once at an orderly end.
+    fn close(&mut self, context: &mut OperatorContext) -> Result<(), TaskError> {
         let _ = context;
         Ok(())
     }

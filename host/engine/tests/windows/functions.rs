@@ -89,6 +89,7 @@ impl<F: Fold> IncrementalFunction for Folding<F> {
                     window,
                     step,
                     even_empty,
+                    ..
                 } => {
                     let accumulator = accumulators.get(*pane);
                     if accumulator.is_some() || *even_empty {
@@ -260,6 +261,7 @@ impl ElementsFunction for InContext {
                 schema_version: 1,
                 prefetch: None,
                 reduce: None,
+                per_window: false,
             })
         };
         self.states = Some([register("of-window")?, register("of-key")?]);

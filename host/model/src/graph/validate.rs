@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::watermarks;
-use super::window::{LATE, WindowFunctionSpec};
+use super::window::WindowFunctionSpec;
 use super::{
-    InputRef, KeySelector, LogicalGraph, LogicalOperator, OperatorKind, Partitioner, RollingAggregation,
+    FunctionRef, InputRef, KeySelector, LogicalGraph, LogicalOperator, OperatorKind, Partitioner,
+    RollingAggregation,
 };
 use crate::function::{Format, FunctionKind};
 use crate::id::OperatorUid;
@@ -176,6 +177,7 @@ impl LogicalGraph {
                 }
             }
             check_window(operator)?;
+            check_function(operator)?;
             self.check_keyed(operator)?;
             self.check_both_keys(operator, &formats)?;
             let input = input.unwrap_or_default();
@@ -320,6 +322,24 @@ impl LogicalOperator {
         }
     }
 
+    /// The components that it calls, as digests.
+    pub fn plugins(&self) -> Vec<&str> {
+        let mut functions: Vec<&FunctionRef> = Vec::new();
+        match &self.kind {
+            OperatorKind::Function { plugin, .. } => return vec![plugin],
+            OperatorKind::PartitionCustom { function } => functions.push(function),
+            OperatorKind::Window { spec } => functions.extend(spec.functions()),
+            _ => {}
+        }
+        if let Some(strategy) = self.watermarks() {
+            functions.extend(strategy.functions());
+        }
+        functions
+            .iter()
+            .map(|function| function.plugin.as_str())
+            .collect()
+    }
+
     /// The format of a side output; `None`: it has no such side output.
     pub fn side_format(&self, side: &str) -> Option<Format> {
         match &self.kind {
@@ -328,8 +348,13 @@ impl LogicalOperator {
                 .iter()
                 .find(|o| o.name == side)
                 .map(|o| o.format),
-            // Late elements are as they came, whatever that is.
-            OperatorKind::Window { spec } if spec.late_output && side == LATE => Some(Format::Raw),
+            OperatorKind::Window { spec } => {
+                let outputs = spec.side_outputs();
+                outputs
+                    .iter()
+                    .find(|(name, _)| *name == side)
+                    .map(|(_, format)| *format)
+            }
             _ => None,
         }
     }
@@ -358,7 +383,7 @@ impl LogicalOperator {
                 aggregation: RollingAggregation::Count,
             } => None,
             OperatorKind::Rolling { .. } => Some(Format::Json),
-            OperatorKind::Window { spec } if spec.reads_json() => Some(Format::Json),
+            OperatorKind::Window { spec } => spec.input_format(),
             _ => None,
         }
     }
@@ -371,9 +396,27 @@ impl LogicalOperator {
                 FunctionKind::Filter | FunctionKind::KeySelector => input,
                 _ => description.output,
             },
-            OperatorKind::Rolling { .. } | OperatorKind::Window { .. } => Format::Json,
+            OperatorKind::Rolling { .. } => Format::Json,
+            OperatorKind::Window { spec } => {
+                let function = spec.last_function();
+                function.map_or(Format::Json, |function| function.description.output)
+            }
             _ => input,
         }
+    }
+}
+
+/// A part of a window is no operator of its own.
+fn check_function(operator: &LogicalOperator) -> Result<(), GraphError> {
+    match &operator.kind {
+        OperatorKind::Function { description, .. } if description.kind.is_of_windows() => {
+            let message = format!(
+                "`{}` is of kind {:?}: name it in a `window`",
+                description.name, description.kind
+            );
+            Err(error(operator, message))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -101,6 +101,20 @@ pub struct WatermarkAlignment {
     pub update_interval_ms: i64,
 }
 
+impl WatermarkStrategy {
+    /// The components that it calls.
+    pub fn functions(&self) -> Vec<&FunctionRef> {
+        let mut functions = Vec::new();
+        if let TimestampSource::Function(function) = &self.timestamps {
+            functions.push(&**function);
+        }
+        if let WatermarkGeneration::Function(function) = &self.generator {
+            functions.push(function);
+        }
+        functions
+    }
+}
+
 impl LogicalOperator {
     /// The strategy of a source or of an `assign-timestamps`.
     pub fn watermarks(&self) -> Option<&WatermarkStrategy> {

@@ -4,9 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::RollingAggregation;
-use crate::function::Format;
+use super::{FunctionRef, RollingAggregation};
+use crate::function::{Format, FunctionDescription};
 
+mod functions;
 #[cfg(test)]
 mod tests;
 
@@ -99,6 +100,13 @@ pub enum AssignerSpec {
         /// Above 0.
         slide: i64,
     },
+    /// As a component says.
+    Function {
+        /// Which clock ends them.
+        clock: WindowClock,
+        /// The component.
+        function: Box<FunctionRef>,
+    },
 }
 
 /// How long a session stays open behind an element.
@@ -161,6 +169,11 @@ pub enum TriggerSpec {
         /// The other one.
         trigger: Box<TriggerSpec>,
     },
+    /// When a component says.
+    Function {
+        /// The component.
+        function: Box<FunctionRef>,
+    },
 }
 
 /// Which elements a firing leaves out, for good.
@@ -190,6 +203,11 @@ pub enum EvictorSpec {
         /// After the function; else before it.
         after: bool,
     },
+    /// Those that a component says.
+    Function {
+        /// The component.
+        function: Box<FunctionRef>,
+    },
 }
 
 /// What a window computes.
@@ -208,6 +226,18 @@ pub enum WindowFunctionSpec {
         /// Of the elements. Filled in by validation.
         #[serde(default)]
         format: Format,
+    },
+    /// A component's reduce or aggregate function.
+    Fold {
+        /// It.
+        function: Box<FunctionRef>,
+        /// The process window function that sees each result, if any.
+        process: Option<Box<FunctionRef>>,
+    },
+    /// A component's process window function over all elements.
+    Process {
+        /// It.
+        function: Box<FunctionRef>,
     },
 }
 
@@ -230,6 +260,7 @@ impl WindowSpec {
             Some(EvictorSpec::Count { count, .. }) => above_zero("the evictor's count", *count)?,
             Some(EvictorSpec::Time { size_ms, .. }) => above_zero("the evictor's size", *size_ms)?,
             Some(EvictorSpec::Delta { threshold, .. }) => check_threshold("evictor", *threshold)?,
+            Some(EvictorSpec::Function { .. }) => {}
         }
         if matches!(
             self.function,
@@ -239,15 +270,15 @@ impl WindowSpec {
         ) {
             return Err("a count is no reduction by a field: use the function `count`".to_owned());
         }
-        Ok(())
+        functions::check(self)
     }
 
     fn check_fit(&self, trigger: &TriggerSpec) -> Result<(), String> {
-        if matches!(self.assigner, AssignerSpec::Session { .. }) && !trigger.can_merge() {
+        if self.assigner.merges() && !trigger.can_merge() {
             let name = trigger.name();
             return Err(format!(
-                "session windows merge, and the trigger `{name}` cannot: use an event-time, processing-time, count or \
-                 continuous trigger"
+                "windows that merge need a trigger that can, and `{name}` cannot: use an event-time, processing-time, count \
+                 or continuous trigger"
             ));
         }
         let has_end = self.assigner.has_end();
@@ -264,8 +295,76 @@ impl WindowSpec {
         Err(format!("the trigger `{name}` does not fit the windows: {misfit}"))
     }
 
-    /// The fields of JSON records that it reads, if any.
-    pub(super) fn reads_json(&self) -> bool {
+    /// What is computed by a component behind which results leave, if any.
+    pub fn last_function(&self) -> Option<&FunctionRef> {
+        match &self.function {
+            WindowFunctionSpec::Fold { function, process } => Some(process.as_ref().unwrap_or(function)),
+            WindowFunctionSpec::Process { function } => Some(function),
+            _ => None,
+        }
+    }
+
+    /// All components that it is made of.
+    pub fn functions(&self) -> Vec<&FunctionRef> {
+        let mut functions = Vec::new();
+        match &self.function {
+            WindowFunctionSpec::Fold { function, process } => {
+                functions.push(&**function);
+                functions.extend(process.as_deref());
+            }
+            WindowFunctionSpec::Process { function } => functions.push(function),
+            _ => {}
+        }
+        if let AssignerSpec::Function { function, .. } = &self.assigner {
+            functions.push(function);
+        }
+        functions.extend(self.trigger_function());
+        if let Some(EvictorSpec::Function { function }) = &self.evictor {
+            functions.push(function);
+        }
+        functions
+    }
+
+    /// The trigger that is a component, if any.
+    pub fn trigger_function(&self) -> Option<&FunctionRef> {
+        match self.trigger.as_ref()?.innermost() {
+            TriggerSpec::Function { function } => Some(function),
+            _ => None,
+        }
+    }
+
+    /// The side outputs by port: 1 is the first of them. Those of the function, that of late elements, those of the
+    /// trigger.
+    pub fn side_outputs(&self) -> Vec<(&str, Format)> {
+        let mut outputs = Vec::new();
+        if let Some(function) = self.last_function() {
+            outputs.extend(named(&function.description));
+        }
+        if self.late_output {
+            // Late elements are as they came, whatever that is.
+            outputs.push((LATE, Format::Raw));
+        }
+        if let Some(trigger) = self.trigger_function() {
+            outputs.extend(named(&trigger.description));
+        }
+        outputs
+    }
+
+    /// The format that its elements must have, if any.
+    pub(super) fn input_format(&self) -> Option<Format> {
+        if self.reads_json() {
+            return Some(Format::Json);
+        }
+        match &self.function {
+            WindowFunctionSpec::Fold { function, .. } | WindowFunctionSpec::Process { function } => {
+                Some(function.description.input)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it reads fields of JSON records.
+    fn reads_json(&self) -> bool {
         let by_field = matches!(
             &self.assigner,
             AssignerSpec::Session {
@@ -289,8 +388,16 @@ impl AssignerSpec {
     fn has_end(&self) -> bool {
         matches!(
             self,
-            Self::Tumbling { .. } | Self::Sliding { .. } | Self::Session { .. }
+            Self::Tumbling { .. } | Self::Sliding { .. } | Self::Session { .. } | Self::Function { .. }
         )
+    }
+
+    fn merges(&self) -> bool {
+        match self {
+            Self::Session { .. } => true,
+            Self::Function { function, .. } => function.description.merges,
+            _ => false,
+        }
     }
 
     fn check(&self) -> Result<(), String> {
@@ -323,7 +430,7 @@ impl AssignerSpec {
                 gap: GapSpec::Fixed(gap),
                 ..
             } => above_zero("the session's gap", gap),
-            Self::Session { .. } | Self::Global | Self::GlobalEndOfStream => Ok(()),
+            Self::Session { .. } | Self::Global | Self::GlobalEndOfStream | Self::Function { .. } => Ok(()),
             Self::Count { size } => above_zero("the window's size", size),
             Self::CountSliding { size, slide } => {
                 above_zero("the window's size", size)?;
@@ -350,11 +457,12 @@ impl TriggerSpec {
             | Self::ContinuousEventTime { .. }
             | Self::ContinuousProcessingTime { .. } => true,
             Self::Purging { trigger } => trigger.can_merge(),
+            Self::Function { function } => function.description.merges,
             Self::ProcessingTimeout { .. } | Self::Delta { .. } | Self::EndOfStream | Self::Never => false,
         }
     }
 
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         match self {
             Self::EventTime => "event-time",
             Self::ProcessingTime => "processing-time",
@@ -366,12 +474,17 @@ impl TriggerSpec {
             Self::EndOfStream => "end-of-stream",
             Self::Never => "never",
             Self::Purging { trigger } => trigger.name(),
+            Self::Function { function } => &function.description.name,
         }
     }
 
     fn check(&self) -> Result<(), String> {
         match self {
-            Self::EventTime | Self::ProcessingTime | Self::EndOfStream | Self::Never => Ok(()),
+            Self::EventTime
+            | Self::ProcessingTime
+            | Self::EndOfStream
+            | Self::Never
+            | Self::Function { .. } => Ok(()),
             Self::Count { count } => above_zero("the trigger's count", *count),
             Self::ContinuousEventTime { interval_ms } | Self::ContinuousProcessingTime { interval_ms } => {
                 above_zero("the trigger's interval", *interval_ms)
@@ -386,6 +499,11 @@ impl TriggerSpec {
             Self::Purging { trigger } => trigger.check(),
         }
     }
+}
+
+fn named(description: &FunctionDescription) -> impl Iterator<Item = (&str, Format)> {
+    let outputs = description.side_outputs.iter();
+    outputs.map(|output| (output.name.as_str(), output.format))
 }
 
 fn above_zero(what: &str, value: i64) -> Result<(), String> {

@@ -43,7 +43,10 @@ pub fn apply(
     };
     apply_state(answer, encoder, prefetched, keys, backend)?;
     apply_writes(&answer.bytes[answer.writes.clone()], &states, keys, backend)?;
-    apply_timers(&answer.timers, keys, &mut context.timers);
+    match scope.holds_timers {
+        true => scope.timers.extend_from_slice(&answer.timers),
+        false => apply_timers(&answer.timers, &scope.keys, &mut context.timers),
+    }
     Ok(())
 }
 
@@ -73,10 +76,11 @@ pub fn emit(answer: &Answer, scope: &mut CallScope, out: &mut Output) {
     }
 }
 
-/// As [`emit`], where the rows of the call know what caused them: so does what they emit, and emissions to several
-/// outputs keep their order.
-pub fn emit_caused(answer: &Answer, causes: &Batch, scope: &mut CallScope, out: &mut Output) {
-    let causes: Vec<&[u8]> = causes.iter().map(|row| row.cause()).collect();
+/// As [`emit`], where emissions to several outputs keep their order. Where the rows of the call know what caused
+/// them, so does what they emit; every row names its row of the call still.
+pub fn emit_in_order(answer: &Answer, causes: Option<&Batch>, scope: &mut CallScope, out: &mut Output) {
+    let causes = causes.map(|rows| rows.iter().map(|row| row.cause()).collect());
+    let causes: Vec<&[u8]> = causes.unwrap_or_default();
     let mut ahead = Output::default();
     scope.emissions.flush(&mut ahead);
     let mut emissions = CausedEmissions::default();
@@ -149,7 +153,7 @@ fn apply_state(
                 _ => continue,
             };
             writes.push(Write {
-                key: keys.pair_state(pair),
+                key: keys.entry_state(pair, state.by_key),
                 locator: locators.get(pair).copied().unwrap_or(Locator::UNKNOWN),
                 value,
             });

@@ -3,6 +3,8 @@
 //! Invariant: rows are copied once; nothing is allocated per record, and all buffers are kept from
 //! call to call.
 
+mod panes;
+
 use wasmill_model::batch::Batch;
 use wasmill_model::key::KeyGroup;
 use wasmill_model::row::{self, FLAG_KEYED, HEADER_LEN, RowRef};
@@ -42,6 +44,8 @@ pub struct PrefetchedState {
     pub slot: u32,
     /// Where it lives.
     pub id: StateId,
+    /// Whether its block has an entry for each key, whatever the pairs.
+    pub by_key: bool,
 }
 
 /// The most sections that a frame has.
@@ -53,6 +57,7 @@ pub struct FrameEncoder {
     buffer: Vec<u8>,
     sections: Vec<(u32, u32, u32)>,
     values: Vec<Values>,
+    panes: panes::LocalPanes,
 }
 
 impl FrameEncoder {
@@ -144,8 +149,9 @@ impl FrameEncoder {
         if !keys.is_empty() {
             self.offsets_section(SECTION_KEYS, (0..keys.len() as u32).map(|key| keys.body(key)));
         }
-        if !keys.namespaces().is_empty() {
-            self.offsets_section(SECTION_NAMESPACES, keys.namespaces().iter().map(Vec::as_slice));
+        if keys.namespace_count() > 0 {
+            let namespaces = (0..keys.namespace_count()).map(|index| keys.namespace_bytes(index));
+            self.offsets_section(SECTION_NAMESPACES, namespaces);
         }
         if let Some(pairs) = keys.explicit_pairs() {
             let start = self.buffer.len();
@@ -209,10 +215,18 @@ impl FrameEncoder {
         let start = self.buffer.len();
         self.values
             .resize_with(prefetched.len().max(self.values.len()), Values::default);
-        let addresses: Vec<StateKey<'_>> = (0..keys.pair_count()).map(|pair| keys.pair_state(pair)).collect();
+        let addresses = |by_key: bool| -> Vec<StateKey<'_>> {
+            let entries = 0..keys.entry_count(by_key);
+            entries.map(|entry| keys.entry_state(entry, by_key)).collect()
+        };
+        let [mut of_pairs, mut of_keys] = [None, None];
         for (state, values) in prefetched.iter().zip(&mut self.values) {
             values.clear();
-            backend.get_many(state.id, &addresses, values)?;
+            let addresses = match state.by_key {
+                true => of_keys.get_or_insert_with(|| addresses(true)),
+                false => of_pairs.get_or_insert_with(|| addresses(false)),
+            };
+            backend.get_many(state.id, addresses, values)?;
             put_u32(&mut self.buffer, state.slot);
             put_u32(&mut self.buffer, values.lengths.len() as u32);
             for length in &values.lengths {

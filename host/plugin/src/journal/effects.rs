@@ -58,6 +58,8 @@ pub struct Emissions {
     order: Vec<u16>,
     /// Rows in `order` when the call under way began.
     order_mark: usize,
+    /// Whether rows without a cause keep their order among outputs too.
+    keeps_order: bool,
 }
 
 impl Emissions {
@@ -79,6 +81,11 @@ impl Emissions {
         }
     }
 
+    /// Whether rows leave in the order of emission, whatever outputs they go to; those that have causes always do.
+    pub fn keep_order(&mut self, keeps_order: bool) {
+        self.keeps_order = keeps_order;
+    }
+
     /// What caused the rows to come, as a row gives it; empty: nothing that is known.
     pub fn set_cause(&mut self, cause: &[u8]) {
         self.cause.clear();
@@ -89,7 +96,7 @@ impl Emissions {
     pub fn push(&mut self, port: u16, header: RowHeader, value: &[u8]) {
         self.bytes_of_call += value.len() + wasmill_model::row::HEADER_LEN;
         self.rows_of_call += 1;
-        if self.cause.is_empty() {
+        if self.cause.is_empty() && !self.keeps_order {
             self.port(port).push(header, b"", value, b"");
             return;
         }

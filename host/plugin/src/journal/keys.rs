@@ -26,7 +26,9 @@ pub struct CallKeys {
     slots: Vec<Slot>,
     /// Open addressing by the lower bits of the hash: index + 1, 0 where empty. At most half full.
     table: Vec<u32>,
-    namespaces: Vec<Vec<u8>>,
+    /// Namespaces one after another, and where each ends.
+    namespaces: Vec<u8>,
+    namespace_ends: Vec<u32>,
     /// Empty where pair i is key i in the void namespace.
     pairs: Vec<(u32, u32)>,
     /// Of each row of the call; empty where the function is not keyed.
@@ -41,6 +43,7 @@ impl CallKeys {
         self.arena.clear();
         self.slots.clear();
         self.namespaces.clear();
+        self.namespace_ends.clear();
         self.pairs.clear();
         self.rows.clear();
         self.row_count = 0;
@@ -65,8 +68,13 @@ impl CallKeys {
             }
             at = (at + 1) & mask;
         }
-        let index = self.slots.len() as u32;
+        let index = self.add_key(hash, group, encoded);
         self.table[at] = index + 1;
+        index
+    }
+
+    /// Adds a key that is known to be new.
+    pub fn add_key(&mut self, hash: u32, group: KeyGroup, encoded: &[u8]) -> u32 {
         self.slots.push(Slot {
             start: self.arena.len() as u32,
             length: encoded.len() as u32,
@@ -74,7 +82,7 @@ impl CallKeys {
             group,
         });
         self.arena.extend_from_slice(encoded);
-        index
+        self.slots.len() as u32 - 1
     }
 
     /// The index of a namespace; [`NONE`] for the void one.
@@ -82,13 +90,23 @@ impl CallKeys {
         if encoded.is_empty() {
             return NONE;
         }
-        // Few windows fire in one call, and the same one again and again: the last is tried first.
-        let found = self.namespaces.iter().rposition(|known| known == encoded);
-        let index = found.unwrap_or_else(|| {
-            self.namespaces.push(encoded.to_vec());
-            self.namespaces.len() - 1
-        });
-        index as u32
+        // Timers of few namespaces fire in one call, and the same one again and again: the last is tried first.
+        let mut known = (0..self.namespace_ends.len() as u32).rev();
+        known
+            .find(|index| self.namespace_bytes(*index) == encoded)
+            .unwrap_or_else(|| self.add_namespace(encoded))
+    }
+
+    /// Adds a namespace, whether it is known or not.
+    pub fn add_namespace(&mut self, encoded: &[u8]) -> u32 {
+        self.namespaces.extend_from_slice(encoded);
+        self.namespace_ends.push(self.namespaces.len() as u32);
+        self.namespace_ends.len() as u32 - 1
+    }
+
+    /// Adds a pair whose state travels.
+    pub fn add_pair(&mut self, key: u32, namespace: u32) {
+        self.pairs.push((key, namespace));
     }
 
     /// Adds a row that belongs to a key.
@@ -119,6 +137,23 @@ impl CallKeys {
             self.slots.len()
         } else {
             self.pairs.len()
+        }
+    }
+
+    /// How many entries a block of STATE has: one for each key, or for each pair.
+    pub fn entry_count(&self, by_key: bool) -> usize {
+        match by_key {
+            true => self.slots.len(),
+            false => self.pair_count(),
+        }
+    }
+
+    /// The address of an entry of a block of STATE.
+    #[inline]
+    pub fn entry_state(&self, entry: usize, by_key: bool) -> StateKey<'_> {
+        match by_key {
+            true => self.state_key(entry as u32, NONE),
+            false => self.pair_state(entry),
         }
     }
 
@@ -156,7 +191,7 @@ impl CallKeys {
     #[inline]
     pub fn contains(&self, key: u32, namespace: u32) -> bool {
         (key as usize) < self.slots.len()
-            && (namespace == NONE || (namespace as usize) < self.namespaces.len())
+            && (namespace == NONE || (namespace as usize) < self.namespace_ends.len())
     }
 
     /// The encoded key (tag and body) of an index that was checked.
@@ -180,15 +215,20 @@ impl CallKeys {
             .map_or(KeyGroup(0), |slot| slot.group)
     }
 
-    /// The namespaces in order.
-    pub fn namespaces(&self) -> &[Vec<u8>] {
-        &self.namespaces
+    /// How many namespaces there are.
+    pub fn namespace_count(&self) -> u32 {
+        self.namespace_ends.len() as u32
     }
 
     /// A namespace's bytes; empty for the void one.
     #[inline]
     pub fn namespace_bytes(&self, namespace: u32) -> &[u8] {
-        self.namespaces.get(namespace as usize).map_or(&[], Vec::as_slice)
+        let at = namespace as usize;
+        let Some(end) = self.namespace_ends.get(at) else {
+            return &[];
+        };
+        let start = at.checked_sub(1).map_or(0, |before| self.namespace_ends[before]);
+        &self.namespaces[start as usize..*end as usize]
     }
 
     /// Addresses the state of a key and namespace that were checked, with an empty map key.

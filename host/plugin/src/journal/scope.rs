@@ -37,6 +37,8 @@ pub struct DeclaredState {
     pub reduce: Option<BuiltInReduce>,
     /// Whether its values travel in frames.
     pub prefetched: bool,
+    /// Of a window function: whether all windows of a key share it.
+    pub of_key: bool,
     /// Where it lives.
     pub id: StateId,
 }
@@ -67,6 +69,23 @@ pub struct RecordAtHand {
     pub extension: Vec<u8>,
 }
 
+/// The window at hand, of the typed family.
+#[derive(Default)]
+pub struct WindowAtHand {
+    /// Start and end; `None` where the call is about none.
+    pub bounds: Option<(Timestamp, Timestamp)>,
+    /// Its elements: timestamp and length; their values lie in `values`.
+    pub elements: Vec<(Option<Timestamp>, usize)>,
+    /// Values of the elements.
+    pub values: Vec<u8>,
+    /// How many elements, and bytes of values, the guest has taken.
+    pub taken: (usize, usize),
+    /// How many windows were merged into it: their namespaces follow its own.
+    pub merged: u32,
+    /// The namespace that state is reached in.
+    pub namespace: u32,
+}
+
 /// See the module.
 pub struct CallScope {
     /// The keys of the call.
@@ -79,10 +98,16 @@ pub struct CallScope {
     pub clocks: Clocks,
     /// The record at hand, of the typed family.
     pub record: RecordAtHand,
+    /// The window at hand, of the typed family.
+    pub window: WindowAtHand,
     /// The function's own state by the order of `operator-state` in `describe`.
     pub operator_lists: Vec<Vec<Vec<u8>>>,
     /// Timers of the call; registered by [`CallScope::timer`].
     pub timers: Vec<TimerOp>,
+    /// Whether timers stay here when the call is applied: whoever calls sees to them.
+    pub holds_timers: bool,
+    /// Which row of the work the record at hand is, of the typed family.
+    pub row: u32,
     /// The greatest row index that rows emitted by imports name as their cause.
     pub last_cause: Option<u32>,
     /// At least what `operator_lists` cost.
@@ -119,8 +144,11 @@ impl CallScope {
                 processing_time: 0,
             },
             record: RecordAtHand::default(),
+            window: WindowAtHand::default(),
             operator_lists: vec![Vec::new(); description.operator_state.len()],
             timers: Vec::new(),
+            holds_timers: false,
+            row: 0,
             last_cause: None,
             operator_bytes: 0,
             overlay: Overlay::default(),
@@ -228,7 +256,7 @@ impl CallScope {
             }
             self.overlay.clear();
         }
-        if !self.timers.is_empty() {
+        if !self.timers.is_empty() && !self.holds_timers {
             apply_timers(&self.timers, &self.keys, timers);
             self.timers.clear();
         }
@@ -291,8 +319,28 @@ impl CallScope {
         ))
     }
 
+    /// The namespace that a state is reached in, of the typed family.
+    pub fn namespace_of(&self, slot: u32) -> u32 {
+        match self.states.get(slot as usize) {
+            Some(state) if self.window.bounds.is_some() && !state.of_key => self.window.namespace,
+            _ => NONE,
+        }
+    }
+
+    /// Whether the function may have timers.
+    pub fn check_timers(&self) -> Result<(), String> {
+        match self.description.kind.has_timers() {
+            true => Ok(()),
+            false => Err(format!(
+                "a function of kind {:?} has no timers",
+                self.description.kind
+            )),
+        }
+    }
+
     /// Registers or deletes a timer.
     pub fn timer(&mut self, op: TimerOp) -> Result<(), String> {
+        self.check_timers()?;
         self.charge(1, 0)?;
         self.timers.push(op);
         Ok(())

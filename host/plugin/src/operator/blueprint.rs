@@ -125,6 +125,7 @@ fn add_accumulator(description: &mut FunctionDescription) {
             schema_version: 1,
             prefetch: None,
             reduce: None,
+            per_window: false,
         });
     }
 }

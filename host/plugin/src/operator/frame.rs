@@ -9,11 +9,12 @@ use wasmill_engine::output::Output;
 use wasmill_model::batch::{Batch, BatchBuilder};
 use wasmill_model::function::FunctionKind;
 use wasmill_model::key::{self, MaxParallelism};
-use wasmill_model::row::RowRef;
+use wasmill_model::row::{KIND_RESULT, RowRef};
 use wasmill_state::backend::KeyedStateBackend;
 use wasmill_state::timers::TimeDomain;
 
 use super::failure::{CallFailure, Cause};
+use super::window::rows::PaneWork;
 use super::work::Work;
 use crate::failure::GuestError;
 use crate::frame::answer::{Answer, Question, Verdict, decode};
@@ -80,6 +81,7 @@ impl FrameCaller {
                     .timers(timers, *domain, bound.rows_max, &mut scope.keys);
                 (rows, Some(*domain))
             }
+            Work::Panes(work) => (self.encoder.panes(*work, bound, &mut scope.keys), None),
         };
         let clocks = scope.clocks;
         self.encoder
@@ -165,9 +167,10 @@ impl FrameCaller {
         apply::apply(&answer, &self.encoder, &self.prefetched, scope, context).map_err(host_error)?;
         match passed_on {
             Some(batch) => out.emit(0, batch),
-            None => match work.causes() {
-                Some(causes) => apply::emit_caused(&answer, causes, scope, out),
-                None => apply::emit(&answer, scope, out),
+            None => match (work, work.causes()) {
+                (Work::Panes(_), _) => apply::emit_in_order(&answer, None, scope, out),
+                (_, Some(causes)) => apply::emit_in_order(&answer, Some(causes), scope, out),
+                (_, None) => apply::emit(&answer, scope, out),
             },
         }
         Ok(Done {
@@ -186,6 +189,7 @@ impl FrameCaller {
     ) -> Result<Option<Batch>, String> {
         let rows = answer.output.rows() + emitted;
         match (self.kind, work) {
+            (_, Work::Panes(work)) => check_panes(self.kind, *work, answer).map(|()| None),
             (FunctionKind::Map | FunctionKind::Reduce | FunctionKind::Aggregate, _)
                 if rows != answer.consumed =>
             {
@@ -203,6 +207,24 @@ impl FrameCaller {
             }
             _ => Ok(None),
         }
+    }
+}
+
+/// Of a part of a window only rows that ask for a result have one.
+fn check_panes(kind: FunctionKind, work: PaneWork<'_>, answer: &Answer) -> Result<(), String> {
+    if !matches!(kind, FunctionKind::Reduce | FunctionKind::Aggregate) {
+        return Ok(());
+    }
+    let wrong = answer
+        .output
+        .iter()
+        .map(|row| row.key_field())
+        .find(|row| work.row(*row).kind != KIND_RESULT);
+    match wrong {
+        Some(row) => Err(format!(
+            "a result of row {row}, which asks for none: only rows of kind {KIND_RESULT} do"
+        )),
+        None => Ok(()),
     }
 }
 

@@ -13,8 +13,9 @@ use wasmill_engine::operator::{Operator, OperatorContext, OperatorSnapshot};
 use wasmill_engine::output::Output;
 use wasmill_model::batch::Batch;
 use wasmill_model::element::Barrier;
+use wasmill_model::function::{FunctionKind, StateDeclaration, StateKind};
 use wasmill_model::key::{KeyGroupRange, MaxParallelism};
-use wasmill_state::backend::KeyedStateBackend;
+use wasmill_state::backend::{KeyedStateBackend, StateId};
 use wasmill_state::memory::MemoryBackend;
 use wasmill_state::timers::{TimeDomain, Timer};
 
@@ -23,10 +24,12 @@ use super::failure::{CallFailure, Cause};
 use super::frame::{Done, FrameCaller};
 use super::instance::{Exports, Instance, Place};
 use super::log::SubtaskLog;
-use super::pace::Pace;
+use super::pace::{CALL_TARGET, Pace};
 use super::typed::TypedCaller;
 use super::work::Work;
+use crate::failure::GuestError;
 use crate::frame::encode::{FrameBound, PrefetchedState};
+use crate::journal::effects::TimerOp;
 use crate::journal::scope::DeclaredState;
 use crate::registry::info::Family;
 
@@ -47,6 +50,17 @@ struct Running {
     records: TypedCaller,
     /// An instance that needs so much memory from its start is not replaced for it.
     recycles: bool,
+    /// While the failing record of a call is looked for.
+    isolation: Option<Isolation>,
+}
+
+/// The rows of a call that failed are repeated one by one, over several steps where they take long. The one that
+/// fails alone is the failing record. Where none does (the time of the call was too short for all of them together,
+/// say), all of them are processed and the work goes on.
+struct Isolation {
+    left: u32,
+    /// Why the call failed.
+    together: String,
 }
 
 impl FunctionOperator {
@@ -66,8 +80,69 @@ impl FunctionOperator {
         }
     }
 
+    /// Opens it as a part of a window: `accumulators` is the state of a function that folds.
+    pub(crate) fn open_part(
+        &mut self,
+        accumulators: Option<StateId>,
+        context: &mut OperatorContext,
+    ) -> Result<(), TaskError> {
+        let states = match accumulators {
+            Some(id) => vec![accumulator(&self.blueprint, id)],
+            None => declare(&self.blueprint, context)?,
+        };
+        self.start(states, context, None)
+    }
+
+    /// The timers of the last call, of a trigger.
+    pub(crate) fn take_timers(&mut self) -> Vec<TimerOp> {
+        let running = self.running.as_mut();
+        running.map_or_else(Vec::new, |running| {
+            std::mem::take(&mut running.instance.guest.host_mut().timers)
+        })
+    }
+
+    /// The error of an answer that does not fit what was asked.
+    pub(crate) fn lied(&self, message: &str) -> TaskError {
+        let (plugin, function) = (self.blueprint.plugin(), self.blueprint.function());
+        GuestError::plugin(message).into_task_error(plugin, function, None)
+    }
+
+    fn start(
+        &mut self,
+        states: Vec<DeclaredState>,
+        context: &OperatorContext,
+        restored: Option<&OperatorState>,
+    ) -> Result<(), TaskError> {
+        let kind = self.blueprint.description().kind;
+        let prefetched = states
+            .iter()
+            .enumerate()
+            .filter(|(_, state)| state.prefetched)
+            .map(|(slot, state)| PrefetchedState {
+                slot: slot as u32,
+                id: state.id,
+                by_key: state.of_key,
+            })
+            .collect();
+        let place = Place {
+            runtime: context.runtime.clone(),
+            states,
+            log: SubtaskLog::new(&context.runtime),
+        };
+        let instance = Instance::start(&self.blueprint, &place, restored)?;
+        self.running = Some(Running {
+            instance,
+            place,
+            frames: FrameCaller::new(kind, prefetched),
+            records: TypedCaller::new(kind.needs_key()),
+            recycles: true,
+            isolation: None,
+        });
+        Ok(())
+    }
+
     /// Calls for rows from the front of the work and returns how many were consumed.
-    fn run(
+    pub(crate) fn run(
         &mut self,
         work: &Work<'_>,
         context: &mut OperatorContext,
@@ -76,6 +151,9 @@ impl FunctionOperator {
         let Some(running) = &mut self.running else {
             return Err(not_open());
         };
+        if running.isolation.is_some() {
+            return running.one_by_one(&self.blueprint, work, context, &mut self.spare, out);
+        }
         let started = Instant::now();
         let bound = self.pace.bound();
         let result = running.attempt(&self.blueprint, work, bound, context, &mut self.spare, out);
@@ -86,7 +164,8 @@ impl FunctionOperator {
                 Ok(done.consumed)
             }
             Err(failure) if running.can_isolate(&self.blueprint, &failure) => {
-                running.isolate(&self.blueprint, work, failure, context, &mut self.spare, out)
+                running.isolate(&self.blueprint, work, failure)?;
+                running.one_by_one(&self.blueprint, work, context, &mut self.spare, out)
             }
             Err(failure) => {
                 if self.blueprint.description().is_buffering() {
@@ -139,38 +218,63 @@ impl Running {
             && !blueprint.description().is_buffering()
     }
 
-    /// Repeats the rows of a failed call one by one in a new instance. The one that fails alone is the
-    /// failing record. Where none does (the time of the call was too short for all of them together,
-    /// say), all of them are processed and the work goes on.
-    // NOTE: this is where a policy for bad records goes on after the record: its effects are undone, and
-    // those of the rows before it are applied.
+    /// From now on the rows of a failed call are repeated one by one, in a new instance.
     fn isolate(
         &mut self,
         blueprint: &Blueprint,
         work: &Work<'_>,
         failure: CallFailure,
+    ) -> Result<(), TaskError> {
+        self.instance = Instance::start(blueprint, &self.place, None).map_err(may_be_mended)?;
+        self.isolation = Some(Isolation {
+            left: failure.rows,
+            together: failure.into_task_error(blueprint, work).message,
+        });
+        Ok(())
+    }
+
+    /// Rows one by one for the time of a call. Of panes it is a single one, for what they emit names its row.
+    // NOTE: this is where a policy for bad records goes on after the record: its effects are undone, and
+    // those of the rows before it are applied.
+    fn one_by_one(
+        &mut self,
+        blueprint: &Blueprint,
+        work: &Work<'_>,
         context: &mut OperatorContext,
         spare: &mut Option<Box<dyn KeyedStateBackend>>,
         out: &mut Output,
     ) -> Result<u32, TaskError> {
-        self.instance = Instance::start(blueprint, &self.place, None).map_err(may_be_mended)?;
-        let one = Pace::fixed(1).bound();
-        for row in 0..failure.rows {
-            let only = work.only(row);
-            match self.attempt(blueprint, &only, one, context, spare, out) {
-                Ok(done) if done.reorders => return Ok(row + 1),
-                Ok(_) => self.recycle(blueprint)?,
-                Err(failed) => return Err(failed.into_task_error(blueprint, &only)),
+        let (one, started) = (Pace::fixed(1).bound(), Instant::now());
+        let rows = match work {
+            Work::Panes(_) => 1,
+            _ => work.rows(),
+        };
+        let mut consumed = 0;
+        while consumed < rows && (consumed == 0 || started.elapsed() < CALL_TARGET) {
+            let only = work.only(consumed);
+            let done = self
+                .attempt(blueprint, &only, one, context, spare, out)
+                .map_err(|failed| failed.into_task_error(blueprint, &only))?;
+            consumed += 1;
+            self.recycle(blueprint)?;
+            let Some(isolation) = &mut self.isolation else {
+                break;
+            };
+            isolation.left = isolation.left.saturating_sub(1);
+            if isolation.left == 0 {
+                tracing::warn!(
+                    "a call of function `{}` failed for its rows together and succeeded for each alone: {}",
+                    blueprint.function(),
+                    isolation.together
+                );
+                self.isolation = None;
+                break;
+            }
+            if done.reorders {
+                break;
             }
         }
-        let rows = failure.rows;
-        let together = failure.into_task_error(blueprint, work);
-        tracing::warn!(
-            "a call of function `{}` failed for its rows together and succeeded for each alone: {}",
-            blueprint.function(),
-            together.message
-        );
-        Ok(rows)
+        Ok(consumed)
     }
 
     /// Replaces an instance that has grown too large, state of its own included.
@@ -204,31 +308,8 @@ impl Operator for FunctionOperator {
         context: &mut OperatorContext,
         restored: Option<OperatorState>,
     ) -> Result<(), TaskError> {
-        let description = self.blueprint.description();
         let states = declare(&self.blueprint, context)?;
-        let prefetched = states
-            .iter()
-            .enumerate()
-            .filter(|(_, state)| state.prefetched)
-            .map(|(slot, state)| PrefetchedState {
-                slot: slot as u32,
-                id: state.id,
-            })
-            .collect();
-        let place = Place {
-            runtime: context.runtime.clone(),
-            states,
-            log: SubtaskLog::new(&context.runtime),
-        };
-        let instance = Instance::start(&self.blueprint, &place, restored.as_ref())?;
-        self.running = Some(Running {
-            instance,
-            place,
-            frames: FrameCaller::new(description.kind, prefetched),
-            records: TypedCaller::new(description.kind.needs_key()),
-            recycles: true,
-        });
-        Ok(())
+        self.start(states, context, restored.as_ref())
     }
 
     fn process(
@@ -301,15 +382,42 @@ fn may_be_mended(error: TaskError) -> TaskError {
 
 /// Registers the declared states with the backend.
 fn declare(blueprint: &Blueprint, context: &mut OperatorContext) -> Result<Vec<DeclaredState>, TaskError> {
+    let kind = blueprint.description().kind;
     let mut states = Vec::new();
     for declaration in &blueprint.description().state {
+        let id = match kind {
+            // The names of a trigger's states and of a window function's are kept apart.
+            FunctionKind::Trigger => context.state.register(&StateDeclaration {
+                name: format!("trigger-{}", declaration.name),
+                ..declaration.clone()
+            })?,
+            _ => context.state.register(declaration)?,
+        };
         states.push(DeclaredState {
             name: declaration.name.clone(),
             kind: declaration.kind,
             reduce: declaration.reduce,
             prefetched: blueprint.family() == Family::Frame && declaration.is_prefetched(),
-            id: context.state.register(declaration)?,
+            of_key: kind == FunctionKind::Window && !declaration.per_window,
+            id,
         });
     }
     Ok(states)
+}
+
+/// The only state of a function that folds in a window: the window's accumulator.
+fn accumulator(blueprint: &Blueprint, id: StateId) -> DeclaredState {
+    let description = blueprint.description();
+    let kind = match description.kind {
+        FunctionKind::Reduce => StateKind::Reducing,
+        _ => StateKind::Aggregating,
+    };
+    DeclaredState {
+        name: "accumulator".to_owned(),
+        kind,
+        reduce: None,
+        prefetched: blueprint.family() == Family::Frame,
+        of_key: false,
+        id,
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wasmill_checkpoint::handle::{Base64Bytes, OperatorList, OperatorState};
 use wasmill_engine::error::{Fault, TaskError};
 use wasmill_engine::operator::RuntimeContext;
+use wasmill_model::function::FunctionKind;
 
 use super::blueprint::{Blueprint, context_json, seed};
 use super::failure::{refusal_of, refused};
@@ -73,12 +74,16 @@ impl Instance {
         restored: Option<&OperatorState>,
     ) -> Result<Self, TaskError> {
         let context = context_json(&place.runtime);
-        let scope = CallScope::new(
+        let mut scope = CallScope::new(
             blueprint.description.clone(),
             place.states.clone(),
             context.to_string().into(),
             blueprint.scope_limits(),
         );
+        scope.holds_timers = blueprint.description().kind == FunctionKind::Trigger;
+        scope
+            .emissions
+            .keep_order(blueprint.description().kind.is_of_windows());
         let fail = |error: GuestError| error.into_task_error(blueprint.plugin(), blueprint.function(), None);
         let seed = seed(&place.runtime);
         let guest = Guest::instantiate(&blueprint.engine, &blueprint.pre, &blueprint.limits, seed, scope);

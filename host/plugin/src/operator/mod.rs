@@ -7,7 +7,8 @@
 //! | [`blueprint`], `instance` | what all instances of a function share; one instance and its life |
 //! | `frame`, `typed` | one call of each family, applied on success |
 //! | [`pace`] | how many rows go into one call |
-//! | `failure`, `work`, `log` | why a call failed; rows or timers; the job's log |
+//! | `failure`, `work`, `log` | why a call failed; rows, timers or panes; the job's log |
+//! | `window` | components as parts of windows |
 //!
 //! Invariant: rows that `process` says are consumed have all their effects in state, timers and output;
 //! of the others there is none.
@@ -21,4 +22,5 @@ mod log;
 pub mod pace;
 pub mod provider;
 mod typed;
+pub(crate) mod window;
 mod work;

@@ -7,11 +7,19 @@ use serde_json::Value;
 use wasmill_engine::error::TaskError;
 use wasmill_engine::operator::Operator;
 use wasmill_engine::registry::FunctionProvider;
+use wasmill_engine::window::assigner::{WindowAssigner, WindowTime};
+use wasmill_engine::window::evictor::Evictor;
+use wasmill_engine::window::function::{ElementsFunction, IncrementalFunction};
+use wasmill_engine::window::trigger::Trigger;
 use wasmill_model::function::FunctionDescription;
-use wasmill_model::graph::JobSettings;
+use wasmill_model::graph::{FunctionRef, JobSettings};
 
 use super::blueprint::Blueprint;
 use super::function::FunctionOperator;
+use super::window::assigner::ComponentAssigner;
+use super::window::evictor::ComponentEvictor;
+use super::window::function::{ComponentFold, ComponentProcess};
+use super::window::trigger::ComponentTrigger;
 use crate::registry::PluginRegistry;
 use crate::registry::error::LookupError;
 use crate::sandbox::limits::Limits;
@@ -60,6 +68,17 @@ impl PluginFunctions {
     }
 }
 
+impl PluginFunctions {
+    fn shared(&self, function: &FunctionRef, settings: &JobSettings) -> Result<Arc<Blueprint>, TaskError> {
+        self.blueprint(
+            &function.plugin,
+            &function.description,
+            &function.config,
+            settings,
+        )
+    }
+}
+
 /// A plugin that is gone is the job's fault, one that cannot be read the host's.
 fn lookup(error: LookupError) -> TaskError {
     match error {
@@ -78,5 +97,52 @@ impl FunctionProvider for PluginFunctions {
     ) -> Result<Box<dyn Operator>, TaskError> {
         let blueprint = self.blueprint(plugin, description, config, settings)?;
         Ok(Box::new(FunctionOperator::new(blueprint)))
+    }
+
+    fn window_fold(
+        &self,
+        fold: &FunctionRef,
+        process: Option<&FunctionRef>,
+        settings: &JobSettings,
+    ) -> Result<Box<dyn IncrementalFunction>, TaskError> {
+        let process = process
+            .map(|process| self.shared(process, settings))
+            .transpose()?;
+        Ok(Box::new(ComponentFold::new(
+            self.shared(fold, settings)?,
+            process,
+        )))
+    }
+
+    fn window_process(
+        &self,
+        process: &FunctionRef,
+        settings: &JobSettings,
+    ) -> Result<Box<dyn ElementsFunction>, TaskError> {
+        Ok(Box::new(ComponentProcess::new(self.shared(process, settings)?)))
+    }
+
+    fn trigger(
+        &self,
+        trigger: &FunctionRef,
+        first_port: u16,
+        settings: &JobSettings,
+    ) -> Result<Box<dyn Trigger>, TaskError> {
+        let blueprint = self.shared(trigger, settings)?;
+        Ok(Box::new(ComponentTrigger::new(blueprint, first_port)))
+    }
+
+    fn evictor(&self, evictor: &FunctionRef, settings: &JobSettings) -> Result<Box<dyn Evictor>, TaskError> {
+        Ok(Box::new(ComponentEvictor::new(self.shared(evictor, settings)?)))
+    }
+
+    fn window_assigner(
+        &self,
+        assigner: &FunctionRef,
+        time: WindowTime,
+        settings: &JobSettings,
+    ) -> Result<Box<dyn WindowAssigner>, TaskError> {
+        let blueprint = self.shared(assigner, settings)?;
+        Ok(Box::new(ComponentAssigner::new(blueprint, time)))
     }
 }

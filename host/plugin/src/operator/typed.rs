@@ -1,5 +1,7 @@
 //! The typed family: one call for each record or timer, applied one by one.
 
+mod panes;
+
 use std::time::Instant;
 
 use wasmill_engine::error::TaskError;
@@ -83,6 +85,12 @@ impl TypedCaller {
                 let timers = timers.iter().take(bound.rows_max as usize);
                 self.each(guest, timers, context, |_, guest, timer, _| {
                     on_timer(guest, exports, *domain, timer)
+                })
+            }
+            Work::Panes(work) => {
+                let rows = 0..work.len().min(bound.rows_max);
+                self.each(guest, rows, context, |caller, guest, row, _| {
+                    caller.pane(guest, exports, *work, row)
                 })
             }
         };
@@ -239,6 +247,17 @@ impl TypedCaller {
             Function::Process(function) => answer(guest.call(CallBudget::Call, |store| {
                 function.call_process_element(store, element)
             })),
+            Function::WindowAssigner(function) => {
+                let windows = answer(guest.call(CallBudget::Call, |store| {
+                    function.call_assign_windows(store, element)
+                }))?;
+                let bounds = windows.iter().flat_map(|(start, end)| [*start, *end]);
+                let bytes: Vec<u8> = bounds.flat_map(i64::to_le_bytes).collect();
+                emit(guest, header, &bytes)
+            }
+            Function::Window(_) | Function::Trigger(_) | Function::Evictor(_) => Err(Cause::Host(
+                TaskError::host("a part of a window was called with a record"),
+            )),
         }
     }
 }

@@ -4,6 +4,8 @@ use wasmill_model::batch::Batch;
 use wasmill_model::key;
 use wasmill_state::timers::{TimeDomain, Timer};
 
+use super::window::rows::PaneWork;
+
 /// Rows or timers, from the front.
 #[derive(Clone)]
 pub(crate) enum Work<'a> {
@@ -11,6 +13,8 @@ pub(crate) enum Work<'a> {
     Rows { port: u16, batch: Batch },
     /// Timers that a clock fired.
     Timers { domain: TimeDomain, timers: &'a [Timer] },
+    /// What happens to panes of windows.
+    Panes(PaneWork<'a>),
 }
 
 impl Work<'_> {
@@ -21,7 +25,16 @@ impl Work<'_> {
                 let first = batch.iter().next()?;
                 (!first.cause().is_empty()).then_some(batch)
             }
-            Self::Timers { .. } => None,
+            Self::Timers { .. } | Self::Panes(_) => None,
+        }
+    }
+
+    /// How many rows or timers there are.
+    pub(crate) fn rows(&self) -> u32 {
+        match self {
+            Self::Rows { batch, .. } => batch.rows(),
+            Self::Timers { timers, .. } => timers.len() as u32,
+            Self::Panes(work) => work.len(),
         }
     }
 
@@ -36,6 +49,7 @@ impl Work<'_> {
                 domain: *domain,
                 timers: timers.get(index as usize..=index as usize).unwrap_or_default(),
             },
+            Self::Panes(work) => Self::Panes(work.only(index)),
         }
     }
 
@@ -47,6 +61,7 @@ impl Work<'_> {
                 let key = String::from_utf8_lossy(key::body(&timer.key)).into_owned();
                 format!("timer ({domain:?} time) at {} of key {key}", timer.timestamp).into_bytes()
             }),
+            Self::Panes(work) => (index < work.len()).then(|| work.describe(index)),
         }
     }
 }

@@ -5,11 +5,14 @@
 
 use std::fmt::Write as _;
 
-use wasmill_model::function::{FunctionDescription, FunctionKind};
+mod wit;
+
+use wasmill_model::function::FunctionDescription;
 use wasmtime::Engine;
 use wasmtime::component::Type;
 use wasmtime::component::types::{Component, ComponentFunc, ComponentInstance, ComponentItem};
 
+use self::wit::{CHECKPOINTED, ELEMENT, ERROR, FRAME, IMPORTS, LIFECYCLE, TRIGGER_RESULT, exports_of};
 use super::info::Family;
 use crate::failure::printable_text;
 
@@ -19,149 +22,6 @@ const PACKAGE: &str = "wasmill:function/";
 const WASI_PACKAGES: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
 /// Bytes of a name or type of a component that an error shows.
 const NAME_SHOWN_MAX: usize = 200;
-
-/// Functions of the interfaces that the host offers, as in `wit/`.
-const IMPORTS: [(&str, &[&str]); 7] = [
-    ("types", &[]),
-    (
-        "runtime",
-        &[
-            "context",
-            "value-is-null",
-            "header",
-            "log",
-            "counter-add",
-            "gauge-set",
-            "histogram-record",
-        ],
-    ),
-    ("collector", &["emit", "emit-at", "emit-to"]),
-    (
-        "timers",
-        &[
-            "current-key",
-            "current-watermark",
-            "current-processing-time",
-            "register-event-timer",
-            "delete-event-timer",
-            "register-processing-timer",
-            "delete-processing-timer",
-        ],
-    ),
-    (
-        "keyed-state",
-        &[
-            "open-value",
-            "value-get",
-            "value-set",
-            "value-clear",
-            "open-list",
-            "list-add",
-            "list-add-all",
-            "list-update",
-            "list-page",
-            "list-get",
-            "list-clear",
-            "open-map",
-            "map-get",
-            "map-put",
-            "map-remove",
-            "map-contains",
-            "map-is-empty",
-            "map-entries",
-            "map-keys",
-            "map-clear",
-            "open-accumulator",
-            "accumulator-get",
-            "accumulator-set",
-            "accumulator-add",
-            "accumulator-clear",
-        ],
-    ),
-    (
-        "operator-state",
-        &[
-            "open-operator-list",
-            "operator-list-page",
-            "operator-list-add",
-            "operator-list-clear",
-        ],
-    ),
-    ("frame-host", &["host-call", "log"]),
-];
-
-/// Functions of an exported interface with their types.
-type Exports = (&'static str, &'static [(&'static str, &'static str)]);
-
-const FRAME: Exports = (
-    "frame-function",
-    &[
-        ("describe", "func() -> string"),
-        ("open", "func(string) -> result<_, string>"),
-        ("call", "func(list<u8>) -> result<list<u8>, string>"),
-        ("snapshot", "func() -> result<list<u8>, string>"),
-        ("restore", "func(list<u8>) -> result<_, string>"),
-        ("close", "func() -> result<_, string>"),
-    ],
-);
-
-const LIFECYCLE: Exports = (
-    "lifecycle",
-    &[
-        ("describe", "func() -> string"),
-        ("open", "func(string, string) -> result<_, ERROR>"),
-        ("close", "func() -> result<_, ERROR>"),
-    ],
-);
-
-const CHECKPOINTED: Exports = (
-    "checkpointed",
-    &[
-        ("restore-state", "func(bool, list<u8>) -> result<_, ERROR>"),
-        ("snapshot-state", "func() -> result<list<u8>, ERROR>"),
-    ],
-);
-
-fn exports_of(kind: FunctionKind) -> Exports {
-    match kind {
-        FunctionKind::Map => (
-            "map-function",
-            &[("map", "func(ELEMENT) -> result<list<u8>, ERROR>")],
-        ),
-        FunctionKind::Filter => (
-            "filter-function",
-            &[("filter", "func(ELEMENT) -> result<bool, ERROR>")],
-        ),
-        FunctionKind::FlatMap => (
-            "flat-map-function",
-            &[("flat-map", "func(ELEMENT) -> result<_, ERROR>")],
-        ),
-        FunctionKind::KeySelector => (
-            "key-selector",
-            &[("get-key", "func(ELEMENT) -> result<list<u8>, ERROR>")],
-        ),
-        FunctionKind::Reduce => (
-            "reduce-function",
-            &[("reduce", "func(list<u8>, list<u8>) -> result<list<u8>, ERROR>")],
-        ),
-        FunctionKind::Aggregate => (
-            "aggregate-function",
-            &[
-                ("create-accumulator", "func() -> result<list<u8>, ERROR>"),
-                ("add", "func(list<u8>, ELEMENT) -> result<list<u8>, ERROR>"),
-                ("get-result", "func(list<u8>) -> result<list<u8>, ERROR>"),
-                ("merge", "func(list<u8>, list<u8>) -> result<list<u8>, ERROR>"),
-            ],
-        ),
-        FunctionKind::Process => (
-            "process-function",
-            &[
-                ("process-element", "func(ELEMENT) -> result<_, ERROR>"),
-                ("on-timer", "func(s64, bool) -> result<_, ERROR>"),
-            ],
-        ),
-    }
-}
 
 /// A component's type, with the engine that it belongs to.
 pub(super) struct Interface<'a> {
@@ -281,7 +141,10 @@ impl Interface<'_> {
         functions: &[(&str, &str)],
     ) -> Result<(), String> {
         for (name, expected) in functions {
-            let expected = expected.replace("ELEMENT", ELEMENT).replace("ERROR", ERROR);
+            let expected = expected
+                .replace("ELEMENT", ELEMENT)
+                .replace("TRIGGER-RESULT", TRIGGER_RESULT)
+                .replace("ERROR", ERROR);
             let found = match instance.get_export(self.engine, name).map(|item| item.ty) {
                 Some(ComponentItem::ComponentFunc(function)) => signature(&function),
                 _ => "nothing of that name".to_owned(),
@@ -297,9 +160,6 @@ impl Interface<'_> {
         Ok(())
     }
 }
-
-const ELEMENT: &str = "record{key: list<u8>, value: list<u8>, timestamp: option<s64>}";
-const ERROR: &str = "variant{bad-record(string), retry(string), failed(string)}";
 
 /// Whether an interface is one of `wit/`, by its name alone.
 pub(super) fn is_ours(name: &str) -> bool {
@@ -369,6 +229,11 @@ fn text(ty: &Type, depth: u32) -> String {
                 .collect();
             format!("variant{{{}}}", cases.join(", "))
         }
+        Type::Tuple(tuple) => {
+            let types: Vec<_> = tuple.types().map(|ty| text(&ty, depth)).collect();
+            format!("tuple<{}>", types.join(", "))
+        }
+        Type::Enum(cases) => format!("enum{{{}}}", cases.names().collect::<Vec<_>>().join(", ")),
         other => format!("another type ({})", name_of(other)),
     }
 }
@@ -376,8 +241,6 @@ fn text(ty: &Type, depth: u32) -> String {
 /// Types that no signature of ours has: only their kind is told.
 fn name_of(ty: &Type) -> &'static str {
     match ty {
-        Type::Tuple(_) => "tuple",
-        Type::Enum(_) => "enum",
         Type::Flags(_) => "flags",
         Type::Own(_) | Type::Borrow(_) => "resource",
         Type::Char => "char",
@@ -389,6 +252,9 @@ fn name_of(ty: &Type) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use wasmill_model::function::FunctionKind;
+
+    use super::wit::Exports;
     use super::*;
 
     /// Names of functions by interface, as `wit/` has them.
@@ -422,6 +288,10 @@ mod tests {
             FunctionKind::Reduce,
             FunctionKind::Aggregate,
             FunctionKind::Process,
+            FunctionKind::Window,
+            FunctionKind::Trigger,
+            FunctionKind::Evictor,
+            FunctionKind::WindowAssigner,
         ];
         let names =
             |(interface, functions): Exports| (interface, functions.iter().map(|(name, _)| *name).collect());

@@ -23,6 +23,14 @@ pub(crate) enum Function {
     Aggregate(interfaces::aggregate_function::Guest),
     /// `process-function`
     Process(interfaces::process_function::Guest),
+    /// `window-function`
+    Window(interfaces::window_function::Guest),
+    /// `trigger`
+    Trigger(interfaces::trigger::Guest),
+    /// `evictor`
+    Evictor(interfaces::evictor::Guest),
+    /// `window-assigner`
+    WindowAssigner(interfaces::window_assigner::Guest),
 }
 
 /// All that one function needs.
@@ -56,6 +64,12 @@ impl TypedExports {
             FunctionKind::Reduce => Function::Reduce(load!(reduce_function, store, instance, pre)),
             FunctionKind::Aggregate => Function::Aggregate(load!(aggregate_function, store, instance, pre)),
             FunctionKind::Process => Function::Process(load!(process_function, store, instance, pre)),
+            FunctionKind::Window => Function::Window(load!(window_function, store, instance, pre)),
+            FunctionKind::Trigger => Function::Trigger(load!(trigger, store, instance, pre)),
+            FunctionKind::Evictor => Function::Evictor(load!(evictor, store, instance, pre)),
+            FunctionKind::WindowAssigner => {
+                Function::WindowAssigner(load!(window_assigner, store, instance, pre))
+            }
         };
         let checkpointed = if is_buffering {
             Some(load!(checkpointed, store, instance, pre))

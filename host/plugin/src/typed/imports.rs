@@ -4,7 +4,9 @@ use wasmill_model::row::{EXTENSION_HEADER, RowHeader};
 use wasmill_model::time::Timestamp;
 use wasmill_state::timers::TimeDomain;
 
-use super::generated::wasmill::function::{collector, operator_state, runtime, timers, types};
+use super::generated::wasmill::function::{
+    collector, operator_state, runtime, timers, types, window_context,
+};
 use super::{Data, trap};
 use crate::frame::answer::check_metric;
 use crate::frame::cursor::Cursor;
@@ -129,7 +131,11 @@ fn emit(data: &mut Data, port: u16, timestamp: Option<Timestamp>, value: &[u8]) 
             "one call emits more than the limit of {limit} bytes: emit less for one record, or raise the job's `limits.output-bytes-max`"
         )));
     }
-    scope.emissions.push(port, RowHeader::element(timestamp), value);
+    let header = RowHeader {
+        key: scope.row,
+        ..RowHeader::element(timestamp)
+    };
+    scope.emissions.push(port, header, value);
     Ok(())
 }
 
@@ -182,6 +188,66 @@ fn timer(data: &mut Data, register: bool, domain: TimeDomain, timestamp: Timesta
         timestamp,
     };
     scope.timer(op).map_err(trap)
+}
+
+impl window_context::Host for Data {
+    fn window_start(&mut self) -> Result<i64> {
+        window(self).map(|(start, _)| start)
+    }
+
+    fn window_end(&mut self) -> Result<i64> {
+        window(self).map(|(_, end)| end)
+    }
+
+    fn next_elements(&mut self, max_bytes: u32) -> Result<Vec<types::Element>> {
+        window(self)?;
+        let scope = &mut self.host;
+        let limit = scope.limits().output_bytes_max.min(max_bytes as usize);
+        let (mut index, mut at) = scope.window.taken;
+        let (mut page, mut bytes) = (Vec::new(), 0);
+        while let Some((timestamp, length)) = scope.window.elements.get(index).copied() {
+            bytes += length + ENTRY_BYTES;
+            if bytes > limit && !page.is_empty() {
+                break;
+            }
+            let value = scope.window.values.get(at..at + length).unwrap_or_default();
+            page.push(types::Element {
+                key: scope.keys.body(CURRENT_KEY).to_vec(),
+                value: value.to_vec(),
+                timestamp,
+            });
+            (index, at) = (index + 1, at + length);
+        }
+        scope.window.taken = (index, at);
+        Ok(page)
+    }
+
+    fn merged_windows(&mut self) -> Result<u32> {
+        window(self)?;
+        Ok(self.host.window.merged)
+    }
+
+    fn use_window(&mut self, merged: Option<u32>) -> Result<()> {
+        window(self)?;
+        let window = &mut self.host.window;
+        match merged {
+            None => window.namespace = 0,
+            Some(index) if index < window.merged => window.namespace = index + 1,
+            Some(index) => {
+                return Err(trap(format!(
+                    "use-window: there is no merged window {index}; there are {}",
+                    window.merged
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn window(data: &mut Data) -> Result<(Timestamp, Timestamp)> {
+    data.host.count_call().map_err(trap)?;
+    let bounds = data.host.window.bounds;
+    bounds.ok_or_else(|| trap("there is a window only while a part of a window is called".to_owned()))
 }
 
 impl operator_state::Host for Data {

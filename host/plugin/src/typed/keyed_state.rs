@@ -46,7 +46,7 @@ fn at(data: &mut Data, slot: u32, kinds: &[StateKind], verb: &str) -> Result<Add
     Ok(Address {
         slot,
         key: CURRENT_KEY,
-        namespace: NONE,
+        namespace: scope.namespace_of(slot),
     })
 }
 

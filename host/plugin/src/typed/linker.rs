@@ -15,7 +15,7 @@ const FRAME_HOST: &str = "wasmill:function/frame-host@1.0.0";
 pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<Data>> {
     let mut linker = Linker::new(engine);
     wasi::add_to_linker(&mut linker)?;
-    generated::All::add_to_linker::<_, HasSelf<Data>>(&mut linker, |data| data)?;
+    generated::Everything::add_to_linker::<_, HasSelf<Data>>(&mut linker, |data| data)?;
     let mut frame = linker.instance(FRAME_HOST)?;
     frame.func_wrap(
         "host-call",

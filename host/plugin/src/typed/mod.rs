@@ -14,11 +14,11 @@ use crate::sandbox::GuestData;
 /// What imports work on: the scope of the call and the sandbox of the instance.
 pub type Data = GuestData<CallScope>;
 
-/// Bindings of world `all`: every import, and every export interface that a component may have.
+/// Bindings of world `everything`: every import, and every export interface that a component may have.
 pub(crate) mod generated {
     wasmtime::component::bindgen!({
         path: "../../wit",
-        world: "all",
+        world: "everything",
         imports: { default: trappable },
     });
 }

@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wasmill_engine::job::status::JobStatus;
-use wasmill_model::graph::{LogicalGraph, OperatorKind};
+use wasmill_model::graph::LogicalGraph;
 use wasmill_model::id::JobId;
 use wasmill_model::time::Timestamp;
 
@@ -50,15 +50,11 @@ pub struct SavepointRef {
 impl JobRecord {
     /// Digests of the components that it runs.
     pub fn plugins(&self) -> Vec<String> {
-        let plugins = self
-            .graph
-            .operators
-            .iter()
-            .filter_map(|operator| match &operator.kind {
-                OperatorKind::Function { plugin, .. } => Some(plugin.clone()),
-                _ => None,
-            });
-        plugins.collect()
+        let operators = self.graph.operators.iter();
+        operators
+            .flat_map(|operator| operator.plugins())
+            .map(str::to_owned)
+            .collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! `/metrics`: the text that Prometheus scrapes.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use axum::extract::State;
@@ -105,6 +106,20 @@ impl TaskFamilies {
     }
 }
 
+/// The counters of operators that drop late elements, of metrics named `vertex.subtask.operator.metric`.
+fn add_late(family: &mut Family, job: &str, metrics: &BTreeMap<String, f64>) {
+    for (name, dropped) in metrics {
+        let parts = name
+            .strip_suffix(".numLateRecordsDropped")
+            .and_then(|name| name.split_once('.'))
+            .and_then(|(_, rest)| rest.split_once('.'));
+        if let Some((subtask, operator)) = parts {
+            let labels = [("job", job), ("operator", operator), ("subtask", subtask)];
+            family.add(&labels, *dropped);
+        }
+    }
+}
+
 fn render(host: &Host) -> String {
     let mut slots = Family::new("wasmill_slots", "gauge", "Slots of the host.");
     let mut used = Family::new("wasmill_slots_used", "gauge", "Slots that jobs hold.");
@@ -117,6 +132,10 @@ fn render(host: &Host) -> String {
         "Completed checkpoints.",
     );
     let mut failed = counter("wasmill_job_checkpoints_failed_total", "Failed checkpoints.");
+    let mut late = counter(
+        "wasmill_operator_late_records_dropped_total",
+        "Late elements that windows dropped.",
+    );
     let mut tasks = TaskFamilies::new();
     slots.add(&[], f64::from(host.settings().slots));
     used.add(&[], f64::from(host.slots_used()));
@@ -132,9 +151,10 @@ fn render(host: &Host) -> String {
         failed.add(&of_job, status.checkpoints.failed as f64);
         if !status.state.is_terminal() {
             status.vertices.iter().for_each(|vertex| tasks.add(&id, vertex));
+            add_late(&mut late, &id, &job.metrics());
         }
     }
-    let of_host = [slots, used, memory, state, attempts, completed, failed];
+    let of_host = [slots, used, memory, state, attempts, completed, failed, late];
     of_host
         .into_iter()
         .chain(tasks.all())

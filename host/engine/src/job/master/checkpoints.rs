@@ -13,7 +13,6 @@ use wasmill_checkpoint::manifest::{JobPart, Manifest, ManifestKind};
 use wasmill_checkpoint::restore::{StopNote, Target};
 use wasmill_checkpoint::retention;
 use wasmill_checkpoint::stats::{RestoredEntry, SavepointOutcome};
-use wasmill_model::graph::OperatorKind;
 use wasmill_model::id::CheckpointId;
 use wasmill_model::time::Timestamp;
 
@@ -219,10 +218,8 @@ impl Master {
     }
 
     fn job_part(&self, fence: &Fence) -> JobPart {
-        let functions = self.spec.graph.operators.iter().filter_map(|o| match &o.kind {
-            OperatorKind::Function { plugin, .. } => Some((o.uid.clone(), plugin.clone())),
-            _ => None,
-        });
+        let operators = self.spec.graph.operators.iter();
+        let functions = operators.filter_map(|o| Some((o.uid.clone(), o.plugins().first()?.to_string())));
         JobPart {
             job_id: self.spec.id,
             job_name: self.spec.graph.name.clone(),

@@ -348,7 +348,11 @@ impl Master {
             OperatorKind::Rolling { aggregation } => {
                 Some(Box::new(RollingOperator::new(aggregation.clone())))
             }
-            OperatorKind::Window { spec } => Some(Box::new(WindowOperator::of(spec))),
+            OperatorKind::Window { spec } => {
+                let functions = self.spec.registry.functions.as_deref();
+                let settings = &self.spec.graph.settings;
+                Some(Box::new(WindowOperator::of(spec, functions, settings)?))
+            }
             OperatorKind::Source { .. }
             | OperatorKind::Partition { .. }
             | OperatorKind::PartitionCustom { .. }

@@ -210,6 +210,10 @@ fn collect(all: &mut BTreeMap<String, f64>, prefix: &str, counters: &Counters, n
         let prefix = format!("{prefix}.{name}");
         all.insert(format!("{prefix}.numRecordsIn"), value(&operator.records_in));
         all.insert(format!("{prefix}.numRecordsOut"), value(&operator.records_out));
+        if operator.may_drop_late_records.load(Ordering::Relaxed) {
+            let dropped = value(&operator.late_records_dropped);
+            all.insert(format!("{prefix}.numLateRecordsDropped"), dropped);
+        }
         for (name, metric) in lock(&operator.user).iter() {
             collect_user(all, &format!("{prefix}.{name}"), metric);
         }

@@ -10,7 +10,7 @@ use crate::operator::OperatorContext;
 use crate::window::bounds::Window;
 use crate::window::emitter::PlannedRecord;
 use crate::window::panes::PaneId;
-use crate::window::trigger::{MergeValues, TriggerContext};
+use crate::window::trigger::{MergeValues, TriggerContext, TriggerPanes};
 
 /// A call of the trigger for one pane.
 pub(super) struct Callback<'c, 'a> {
@@ -74,6 +74,15 @@ impl TriggerContext for Callback<'_, '_> {
             Some(there) => fold(&there, &whole)?,
         };
         self.set(slot, self.pane, Some(value))
+    }
+
+    fn parts(&mut self) -> (TriggerPanes<'_>, &mut OperatorContext) {
+        let panes = TriggerPanes {
+            pane: self.pane,
+            merged: self.merged,
+            panes: &self.plan.panes,
+        };
+        (panes, self.context)
     }
 
     fn emit(&mut self, port: u16, timestamp: Option<Timestamp>, value: &[u8]) {

@@ -10,7 +10,6 @@ use wasmill_state::timers::{TimeDomain, Timer};
 use super::States;
 use crate::error::TaskError;
 use crate::operator::OperatorContext;
-use crate::window::bounds::Window;
 use crate::window::element::Element;
 use crate::window::emitter::{Planned, PlannedRecord, StepId};
 use crate::window::merging::MergingWindowSet;
@@ -20,8 +19,8 @@ use crate::window::panes::{KeyId, PaneId, Panes};
 pub(super) enum Action<'a> {
     Add(PaneId, Element<'a>),
     Merge(PaneId, Vec<PaneId>),
-    /// The pane with the contents, and the window that fires.
-    Fire(PaneId, Window),
+    /// The pane with the contents, and that of the window that fires.
+    Fire(PaneId, PaneId),
     Purge(PaneId),
     /// The window is gone: its pane.
     Clear(PaneId),

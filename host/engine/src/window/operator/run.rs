@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use wasmill_model::batch::Batch;
 use wasmill_state::backend::{KeyedStateBackend, Locator, Page, StateId, StateKey, Values, Write};
 
 use super::WindowOperator;
@@ -25,9 +26,11 @@ const FIRED_BYTES_MAX: usize = 1 << 20;
 const PAGE_BYTES: usize = 64 * 1024;
 
 impl WindowOperator {
-    pub(super) fn run(
+    /// `rows` is the batch that the plan is of.
+    pub(super) fn run<'a>(
         &mut self,
-        mut plan: Plan<'_>,
+        mut plan: Plan<'a>,
+        rows: &'a Batch,
         context: &mut OperatorContext,
         out: &mut Output,
     ) -> Result<(), TaskError> {
@@ -39,7 +42,7 @@ impl WindowOperator {
         let keeps_elements = self.keeps_elements();
         let emitted = std::mem::take(&mut plan.emitted);
         let causes = std::mem::take(&mut plan.causes);
-        let mut out = Emitter::new(emitted, causes, out);
+        let mut out = Emitter::new(emitted, causes, rows, out);
         match &mut self.settings.function {
             WindowFunction::Incremental(function) if !keeps_elements => {
                 fold(plan, contents, &mut **function, context, &mut out)?;
@@ -70,8 +73,13 @@ fn fold<'a>(
         .map(|id| panes.state_key(PaneId(id)))
         .collect();
     let mut values = Values::default();
-    context.state.get_many(contents, &keys, &mut values)?;
-    let mut accumulators = Accumulators::of(values.bytes, &values.lengths);
+    let mut accumulators = match function.keeps_accumulators() {
+        true => Accumulators::default(),
+        false => {
+            context.state.get_many(contents, &keys, &mut values)?;
+            Accumulators::of(std::mem::take(&mut values.bytes), &values.lengths)
+        }
+    };
     let mut sources = Vec::new();
     let mut steps = Vec::with_capacity(actions.len());
     for (index, action) in actions.into_iter().enumerate() {
@@ -86,9 +94,10 @@ fn fold<'a>(
                     sources: start..sources.len(),
                 }
             }
-            Action::Fire(pane, window) => Step::Fire {
+            Action::Fire(pane, fired) => Step::Fire {
                 pane,
-                window,
+                fired,
+                window: panes.window(fired),
                 step,
                 even_empty: false,
             },
@@ -145,21 +154,21 @@ fn collect<'a>(
                 state.append(contents, panes.state_key(pane), &element_bytes)?;
             }
             Action::Merge(target, sources) => merge_lists(state, contents, &panes, target, &sources)?,
-            Action::Fire(pane, window) => {
+            Action::Fire(pane, at) => {
+                let key = panes.state_key(pane);
                 let moment = EvictorContext {
-                    window,
-                    watermark: context.watermark,
-                    processing_time: context.processing_time,
+                    pane: at,
+                    panes: &panes,
+                    operator: context,
                 };
-                let evictor = evictor.as_deref_mut().map(|evictor| (evictor, moment));
-                fired.fire(state, contents, panes.state_key(pane), evictor, |elements| {
-                    ElementsStep::Fire {
-                        pane,
-                        window,
+                if let Some(elements) = fired.read(contents, key, evictor.as_deref_mut(), moment)? {
+                    fired.steps.push(ElementsStep::Fire {
+                        pane: at,
+                        window: panes.window(at),
                         step,
                         elements,
-                    }
-                })?;
+                    });
+                }
             }
             Action::Purge(pane) => state.clear(contents, panes.state_key(pane))?,
             Action::Clear(pane) => fired.steps.push(ElementsStep::Clear {
@@ -223,45 +232,43 @@ struct Fired {
 }
 
 impl Fired {
-    /// Reads the elements of a window that fires; without any nothing happens.
-    fn fire(
+    /// Reads the elements of a window that fires; `None` where it has none.
+    fn read(
         &mut self,
-        state: &mut dyn KeyedStateBackend,
         contents: StateId,
         key: StateKey<'_>,
-        evictor: Option<(&mut (dyn Evictor + 'static), EvictorContext)>,
-        step: impl FnOnce(Range<usize>) -> ElementsStep,
-    ) -> Result<(), TaskError> {
+        evictor: Option<&mut (dyn Evictor + 'static)>,
+        mut moment: EvictorContext<'_>,
+    ) -> Result<Option<Range<usize>>, TaskError> {
         let first = self.elements.len();
-        read_list(state, contents, key, |element| {
+        read_list(&mut *moment.operator.state, contents, key, |element| {
             self.bytes.extend_from_slice(&element);
             self.elements
                 .push(self.bytes.len() - element.len()..self.bytes.len());
         })?;
         if self.elements.len() == first {
-            return Ok(());
+            return Ok(None);
         }
-        if let Some((evictor, moment)) = evictor {
-            self.evict(state, contents, key, first, evictor, &moment)?;
+        if let Some(evictor) = evictor {
+            self.evict(contents, key, first, evictor, &mut moment)?;
         }
-        self.steps.push(step(first..self.elements.len()));
-        Ok(())
+        Ok(Some(first..self.elements.len()))
     }
 
     /// Lets the evictor run before and after the function, which does not change elements, and stores what is left.
     fn evict(
         &mut self,
-        state: &mut dyn KeyedStateBackend,
         contents: StateId,
         key: StateKey<'_>,
         first: usize,
         evictor: &mut dyn Evictor,
-        moment: &EvictorContext,
+        moment: &mut EvictorContext<'_>,
     ) -> Result<(), TaskError> {
         let all = self.elements.split_off(first);
         let before = keep(evictor, EvictionTime::Before, &self.bytes, all.clone(), moment)?;
         let after = keep(evictor, EvictionTime::After, &self.bytes, before.clone(), moment)?;
         if after.len() < all.len() {
+            let state = &mut *moment.operator.state;
             state.clear(contents, key)?;
             for element in after {
                 state.append(contents, key, &self.bytes[element])?;
@@ -340,6 +347,7 @@ fn fold_elements<'a>(
                 }));
                 steps.push(Step::Fire {
                     pane,
+                    fired: pane,
                     window,
                     step,
                     even_empty: true,
@@ -371,7 +379,7 @@ fn keep(
     when: EvictionTime,
     bytes: &[u8],
     mut stored: Vec<Range<usize>>,
-    moment: &EvictorContext,
+    moment: &mut EvictorContext<'_>,
 ) -> Result<Vec<Range<usize>>, TaskError> {
     let elements = decode(bytes, &stored)?;
     let mut keep = vec![true; elements.len()];

@@ -4,12 +4,21 @@ use wasmill_model::time::Timestamp;
 
 use super::{Trigger, TriggerContext, TriggerResult};
 use crate::error::TaskError;
+use crate::operator::OperatorContext;
 use crate::window::element::Element;
 
 /// Purges at every firing of the nested trigger, whose slots and timers stay.
 pub struct PurgingTrigger(pub Box<dyn Trigger>);
 
 impl Trigger for PurgingTrigger {
+    fn open(&mut self, context: &mut OperatorContext) -> Result<(), TaskError> {
+        self.0.open(context)
+    }
+
+    fn close(&mut self, context: &mut OperatorContext) -> Result<(), TaskError> {
+        self.0.close(context)
+    }
+
     fn slots(&self) -> Vec<&'static str> {
         self.0.slots()
     }

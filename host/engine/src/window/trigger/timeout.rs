@@ -5,6 +5,7 @@ use wasmill_state::timers::TimeDomain;
 
 use super::{Trigger, TriggerContext, TriggerResult, number, set_number};
 use crate::error::TaskError;
+use crate::operator::OperatorContext;
 use crate::window::element::Element;
 
 /// Fires when the nested trigger does, and `timeout` ms of the clock after the first element that it left unfired.
@@ -51,6 +52,14 @@ impl ProcessingTimeoutTrigger {
 }
 
 impl Trigger for ProcessingTimeoutTrigger {
+    fn open(&mut self, context: &mut OperatorContext) -> Result<(), TaskError> {
+        self.nested.open(context)
+    }
+
+    fn close(&mut self, context: &mut OperatorContext) -> Result<(), TaskError> {
+        self.nested.close(context)
+    }
+
     fn slots(&self) -> Vec<&'static str> {
         let mut slots = self.nested.slots();
         slots.push("trigger-timeout");

@@ -67,10 +67,9 @@ impl Decoder<'_> {
         let end = range.end;
         let mut cursor = Cursor::new(&self.bytes[..end]);
         cursor.take(range.start).map_err(short)?;
-        let pairs = self.scope.keys.pair_count();
         let (mut blocks, mut next, mut number) = (Vec::new(), 0, 0);
         while !cursor.is_done() {
-            let block = self.block(&mut cursor, &mut next, pairs);
+            let block = self.block(&mut cursor, &mut next);
             blocks.push(block.map_err(|error| format!("block {number}: {error}"))?);
             number += 1;
         }
@@ -78,7 +77,7 @@ impl Decoder<'_> {
     }
 
     /// Reads one block; `next` is the index of the first prefetched state that may still come.
-    fn block(&self, cursor: &mut Cursor<'_>, next: &mut usize, pairs: usize) -> Result<StateBlock, String> {
+    fn block(&self, cursor: &mut Cursor<'_>, next: &mut usize) -> Result<StateBlock, String> {
         let slot = cursor.u32().map_err(short)?;
         let count = cursor.u32().map_err(short)? as usize;
         let left = self.question.prefetched.get(*next..).unwrap_or_default();
@@ -89,8 +88,9 @@ impl Decoder<'_> {
         };
         let index = *next + found;
         *next = index + 1;
-        if count != pairs {
-            return Err(format!("{count} entries where the frame had {pairs}"));
+        let entries = self.scope.keys.entry_count(left[found].by_key);
+        if count != entries {
+            return Err(format!("{count} entries where the frame had {entries}"));
         }
         let statuses_at = cursor.at();
         let statuses = cursor.take(count).map_err(short)?;
@@ -143,6 +143,7 @@ impl Decoder<'_> {
     }
 
     fn timer(&self, cursor: &mut Cursor<'_>) -> Result<TimerOp, String> {
+        self.scope.check_timers()?;
         let row = cursor.u32().map_err(short)?;
         let (op, domain) = (cursor.u8().map_err(short)?, cursor.u8().map_err(short)?);
         cursor.take(2).map_err(short)?;

@@ -7,8 +7,8 @@ use wasmill_model::graph::Tie;
 use super::TieName;
 use crate::job::units::DurationText;
 
-/// Windows on a stream. Exactly one of `tumbling`, `sliding`, `session`, `global` and `count` says which, and
-/// `function` what is computed.
+/// Windows on a stream. Exactly one of `tumbling`, `sliding`, `session`, `global`, `count` and `assigner` says which,
+/// and `function` what is computed.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Window {
@@ -22,7 +22,9 @@ pub struct Window {
     pub global: Option<GlobalWindow>,
     /// Windows of a number of elements.
     pub count: Option<CountWindow>,
-    /// Which clock `tumbling`, `sliding` and `session` follow. Default: `event`.
+    /// `PLUGIN/FUNCTION`: a component says which windows an element belongs to.
+    pub assigner: Option<String>,
+    /// Which clock `tumbling`, `sliding`, `session` and `assigner` follow. Default: `event`.
     pub time: Option<Clock>,
     /// `true`: all elements share one set of windows, in one subtask; the stream need not be keyed.
     pub all: Option<bool>,
@@ -121,6 +123,8 @@ pub struct Trigger {
     pub end_of_stream: Option<bool>,
     /// `true`: never; for global windows.
     pub never: Option<bool>,
+    /// `PLUGIN/FUNCTION`: when a component says.
+    pub function: Option<String>,
     /// Fires as well when the trigger has not for so long, by the clock.
     pub timeout: Option<DurationText>,
     /// `true`: each element starts the time-out anew.
@@ -151,18 +155,27 @@ pub struct Evictor {
     pub time: Option<DurationText>,
     /// Leaves out those whose number is as far as the threshold from that of the last one, or further.
     pub delta: Option<Delta>,
+    /// `PLUGIN/FUNCTION`: those that a component says; it has no `after`.
+    pub function: Option<String>,
     /// `true`: after the function has seen them.
     pub after: Option<bool>,
 }
 
-/// What a window computes. Exactly one of the fields but `tie`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+/// What a window computes. Exactly one of the fields but `tie`; `process` may stand behind `reduce` and `aggregate`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct WindowFunction {
     /// `true`: how many elements there are, as `{"key":…,"start":…,"end":…,"count":…}`.
     pub count: Option<bool>,
     /// `true`: all elements, as `{"key":…,"start":…,"end":…,"elements":[…]}`.
     pub collect: Option<bool>,
+    /// `PLUGIN/FUNCTION`: a component's reduce function.
+    pub reduce: Option<String>,
+    /// `PLUGIN/FUNCTION`: a component's aggregate function.
+    pub aggregate: Option<String>,
+    /// `PLUGIN/FUNCTION`: a component's process window function, over all elements or over the one result of
+    /// `reduce` or `aggregate`.
+    pub process: Option<String>,
     /// Sum of a field of JSON records; the other fields are those of the first record.
     pub sum: Option<String>,
     /// Least value of a field.

@@ -7,7 +7,7 @@ use wasmill_engine::registry::Registry;
 use wasmill_model::function::{Format, FunctionDescription, FunctionKind};
 use wasmill_model::graph::window::LATE;
 use wasmill_model::graph::{
-    InputRef, KeySelector, LogicalOperator, OperatorKind, Partitioner, RollingAggregation,
+    FunctionRef, InputRef, KeySelector, LogicalOperator, OperatorKind, Partitioner, RollingAggregation,
 };
 use wasmill_model::id::OperatorUid;
 
@@ -108,7 +108,8 @@ impl Lowering<'_> {
             }
         } else if let Some(window) = &operator.window {
             OperatorKind::Window {
-                spec: super::window::lower(window).map_err(|e| self.error("window", e))?,
+                spec: super::window::lower(window, &|name| self.function_ref(name))
+                    .map_err(|e| self.error("window", e))?,
             }
         } else if let Some(watermarks) = &operator.assign_timestamps {
             OperatorKind::AssignTimestamps {
@@ -148,7 +149,8 @@ impl Lowering<'_> {
     fn check_fields(&self, what: &str) -> Result<(), JobFileError> {
         let operator = self.operator;
         let key_function = operator.key_by.as_ref().is_some_and(|k| k.function.is_some());
-        if operator.config.is_some() && !matches!(what, "source" | "sink" | "function") && !key_function {
+        let configured = matches!(what, "source" | "sink" | "function" | "window");
+        if operator.config.is_some() && !configured && !key_function {
             return Err(self.error("config", format!("`{what}` has no `config`: remove it")));
         }
         if operator.watermarks.is_some() && what != "source" {
@@ -197,12 +199,21 @@ impl Lowering<'_> {
 
     fn check_side(&self, from: &Operator, uid: &str, side: &str) -> Result<(), String> {
         if let Some(window) = &from.window {
-            return match (side == LATE, window.late_output == Some(true)) {
-                (true, true) => Ok(()),
-                (true, false) => Err(format!(
+            // What does not hold is said at the window itself.
+            let Ok(spec) = super::window::lower(window, &|name| self.function_ref(name)) else {
+                return Ok(());
+            };
+            let outputs = spec.side_outputs();
+            let names: Vec<_> = outputs.iter().map(|(name, _)| *name).collect();
+            return match names.contains(&side) {
+                true => Ok(()),
+                false if side == LATE => Err(format!(
                     "`{uid}` drops late elements: write `late-output: true` there"
                 )),
-                (false, _) => Err(unknown(&format!("`{uid}` has no side output"), side, &[LATE])),
+                false if names.is_empty() => {
+                    Err(unknown(&format!("`{uid}` has no side output"), side, &[LATE]))
+                }
+                false => Err(unknown(&format!("`{uid}` has no side output"), side, &names)),
             };
         }
         let Some((_, description)) = from.function.as_deref().and_then(|f| self.find_function(f).ok()) else {
@@ -294,6 +305,16 @@ impl Lowering<'_> {
             description: description.clone(),
             config: self.config(),
         }
+    }
+
+    /// A function that is a part of this operator, with its `config`.
+    fn function_ref(&self, name: &str) -> Result<FunctionRef, String> {
+        let (plugin, description) = self.find_function(name)?;
+        Ok(FunctionRef {
+            plugin: plugin.digest.clone(),
+            description: description.clone(),
+            config: self.config(),
+        })
     }
 
     fn find_function(&self, name: &str) -> Result<(&ResolvedPlugin, &FunctionDescription), String> {

@@ -1,30 +1,35 @@
 //! A job file's `window` as the graph's.
 
 use wasmill_model::function::Format;
-use wasmill_model::graph::RollingAggregation;
 use wasmill_model::graph::window::{
     AssignerSpec, EvictorSpec, GapSpec, TriggerSpec, WindowClock, WindowFunctionSpec, WindowSpec,
 };
+use wasmill_model::graph::{FunctionRef, RollingAggregation};
 
 use crate::job::file::window::{Clock, Evictor, GlobalWindow, Trigger, Window, WindowFunction};
 use crate::job::units::DurationText;
 
+/// Finds a component's function by `plugin/function`.
+pub(super) type Find<'f> = dyn Fn(&str) -> Result<FunctionRef, String> + 'f;
+
 /// The window that the file describes; the error says what to write.
-pub(super) fn lower(window: &Window) -> Result<WindowSpec, String> {
+pub(super) fn lower(window: &Window, find: &Find<'_>) -> Result<WindowSpec, String> {
+    let trigger = window.trigger.as_ref().map(|said| trigger(said, find));
+    let evictor = window.evictor.as_ref().map(|said| evictor(said, find));
     let spec = WindowSpec {
-        assigner: assigner(window)?,
-        trigger: window.trigger.as_ref().map(trigger).transpose()?,
-        evictor: window.evictor.as_ref().map(evictor).transpose()?,
+        assigner: assigner(window, find)?,
+        trigger: trigger.transpose()?,
+        evictor: evictor.transpose()?,
         lateness_ms: window.lateness.map_or(Ok(0), ms)?,
         late_output: window.late_output == Some(true),
         all: window.all == Some(true),
-        function: function(&window.function)?,
+        function: function(&window.function, find)?,
     };
     spec.check()?;
     Ok(spec)
 }
 
-fn assigner(window: &Window) -> Result<AssignerSpec, String> {
+fn assigner(window: &Window, find: &Find<'_>) -> Result<AssignerSpec, String> {
     let clock = match window.time {
         None | Some(Clock::Event) => WindowClock::Event,
         Some(Clock::Processing) => WindowClock::Processing,
@@ -67,15 +72,20 @@ fn assigner(window: &Window) -> Result<AssignerSpec, String> {
             },
         })
     });
-    let assigner = one([tumbling, sliding, session, global, count])
-        .ok_or("`window` takes exactly one of `tumbling`, `sliding`, `session`, `global` and `count`")??;
+    let own = window.assigner.as_ref().map(|name| {
+        let function = Box::new(find(name)?);
+        Ok(AssignerSpec::Function { clock, function })
+    });
+    let assigner = one([tumbling, sliding, session, global, count, own]).ok_or(
+        "`window` takes exactly one of `tumbling`, `sliding`, `session`, `global`, `count` and `assigner`",
+    )??;
     if window.time.is_some() && (window.global.is_some() || window.count.is_some()) {
         return Err("`time` belongs to `tumbling`, `sliding` and `session`: remove it".to_owned());
     }
     Ok(assigner)
 }
 
-fn trigger(trigger: &Trigger) -> Result<TriggerSpec, String> {
+fn trigger(trigger: &Trigger, find: &Find<'_>) -> Result<TriggerSpec, String> {
     let flag = |set: Option<bool>, spec: TriggerSpec| set.filter(|set| *set).map(|_| Ok(spec));
     let said = [
         flag(trigger.event_time, TriggerSpec::EventTime),
@@ -95,10 +105,14 @@ fn trigger(trigger: &Trigger) -> Result<TriggerSpec, String> {
                 threshold: delta.threshold,
             })
         }),
+        trigger.function.as_ref().map(|name| {
+            let function = Box::new(find(name)?);
+            Ok(TriggerSpec::Function { function })
+        }),
     ];
     let mut spec = one(said).ok_or(
         "`trigger` takes exactly one of `event-time`, `processing-time`, `count`, `continuous-event-time`, \
-         `continuous-processing-time`, `delta`, `end-of-stream` and `never`",
+         `continuous-processing-time`, `delta`, `end-of-stream`, `never` and `function`",
     )??;
     let (reset, clear) = (trigger.reset_timeout_on_element, trigger.clear_on_timeout);
     match trigger.timeout {
@@ -122,7 +136,7 @@ fn trigger(trigger: &Trigger) -> Result<TriggerSpec, String> {
     Ok(spec)
 }
 
-fn evictor(evictor: &Evictor) -> Result<EvictorSpec, String> {
+fn evictor(evictor: &Evictor, find: &Find<'_>) -> Result<EvictorSpec, String> {
     let after = evictor.after == Some(true);
     let said = [
         evictor.count.map(|count| Ok(EvictorSpec::Count { count, after })),
@@ -136,11 +150,23 @@ fn evictor(evictor: &Evictor) -> Result<EvictorSpec, String> {
                 after,
             })
         }),
+        evictor.function.as_ref().map(|name| match evictor.after {
+            Some(_) => Err(
+                "`after` is for the evictors of the host: a component says both what goes before and after"
+                    .to_owned(),
+            ),
+            None => Ok(EvictorSpec::Function {
+                function: Box::new(find(name)?),
+            }),
+        }),
     ];
-    one(said).ok_or("`evictor` takes exactly one of `count`, `time` and `delta`")?
+    one(said).ok_or("`evictor` takes exactly one of `count`, `time`, `delta` and `function`")?
 }
 
-fn function(function: &WindowFunction) -> Result<WindowFunctionSpec, String> {
+fn function(function: &WindowFunction, find: &Find<'_>) -> Result<WindowFunctionSpec, String> {
+    if let Some(spec) = component(function, find) {
+        return spec;
+    }
     let tie = function.tie.unwrap_or_default();
     let reduce = |aggregation| WindowFunctionSpec::Reduce { aggregation };
     let by = |field: &Option<String>, make: fn(String) -> RollingAggregation| {
@@ -172,9 +198,47 @@ fn function(function: &WindowFunction) -> Result<WindowFunctionSpec, String> {
     }
     one(said).ok_or_else(|| {
         "a window's `function` takes exactly one of `count: true`, `collect: true`, `sum`, `min`, `max`, `min-by` and \
-         `max-by` (each a field)"
+         `max-by` (each a field), `reduce`, `aggregate` and `process` (each `plugin/function`; `process` also behind one \
+         of the other two)"
             .to_owned()
     })
+}
+
+/// The functions of components that the file names; `None` where it names none.
+fn component(function: &WindowFunction, find: &Find<'_>) -> Option<Result<WindowFunctionSpec, String>> {
+    let native = WindowFunction {
+        reduce: None,
+        aggregate: None,
+        process: None,
+        ..function.clone()
+    };
+    let boxed = |name: &String| find(name).map(Box::new);
+    let fold = match (&function.reduce, &function.aggregate) {
+        (None, None) => None,
+        (Some(fold), None) | (None, Some(fold)) => Some(fold),
+        (Some(_), Some(_)) => {
+            return Some(Err(
+                "a window folds by `reduce` or by `aggregate`, not by both".to_owned()
+            ));
+        }
+    };
+    if fold.is_none() && function.process.is_none() {
+        return None;
+    }
+    if native != WindowFunction::default() {
+        return Some(Err(
+            "a window computes by functions of the host or by components: remove one of them".to_owned(),
+        ));
+    }
+    let process = function.process.as_ref().map(boxed).transpose();
+    Some(process.and_then(|process| match (fold, process) {
+        (Some(fold), process) => Ok(WindowFunctionSpec::Fold {
+            function: boxed(fold)?,
+            process,
+        }),
+        (None, Some(function)) => Ok(WindowFunctionSpec::Process { function }),
+        (None, None) => Err("a window's `function` says nothing".to_owned()),
+    }))
 }
 
 /// What was said, where exactly one thing was.

@@ -52,6 +52,7 @@ pub(super) fn declaration() -> StateDeclaration {
         schema_version: 1,
         prefetch: None,
         reduce: None,
+        per_window: false,
     }
 }
 

@@ -1,0 +1,94 @@
+//! Whether the components of a window are of the kinds that they are used as, and go together.
+
+use super::{AssignerSpec, EvictorSpec, LATE, WindowFunctionSpec, WindowSpec};
+use crate::function::FunctionKind;
+use crate::graph::FunctionRef;
+
+/// States of the window operator itself.
+const OWN_STATES: [&str; 3] = ["window-contents", "window-accumulator", "merging-window-set"];
+
+pub(super) fn check(spec: &WindowSpec) -> Result<(), String> {
+    match &spec.function {
+        WindowFunctionSpec::Fold { function, process } => {
+            let fold = [FunctionKind::Reduce, FunctionKind::Aggregate];
+            is_one_of(function, &fold, "folds elements")?;
+            if let Some(process) = process {
+                check_process(spec, process)?;
+                let (result, input) = (function.description.output, process.description.input);
+                if !result.fits(input) {
+                    return Err(format!(
+                        "`{}` makes {result:?} and `{}` reads {input:?}: their formats must be the same",
+                        function.description.name, process.description.name
+                    ));
+                }
+            }
+        }
+        WindowFunctionSpec::Process { function } => check_process(spec, function)?,
+        _ => {}
+    }
+    if let AssignerSpec::Function { function, .. } = &spec.assigner {
+        is_one_of(function, &[FunctionKind::WindowAssigner], "assigns windows")?;
+    }
+    if let Some(trigger) = spec.trigger_function() {
+        is_one_of(trigger, &[FunctionKind::Trigger], "decides when windows fire")?;
+    }
+    if let Some(EvictorSpec::Function { function }) = &spec.evictor {
+        is_one_of(function, &[FunctionKind::Evictor], "leaves elements out")?;
+    }
+    let outputs = spec.side_outputs();
+    let twice = outputs
+        .iter()
+        .enumerate()
+        .find(|(at, (name, _))| outputs[..*at].iter().any(|(before, _)| before == name));
+    match twice {
+        Some((_, (name, _))) if *name == LATE => Err(format!(
+            "the function has a side output `{LATE}` as well: remove `late-output`, or name that of the function otherwise"
+        )),
+        Some((_, (name, _))) => Err(format!(
+            "function and trigger both have a side output `{name}`: name one of them otherwise"
+        )),
+        None => Ok(()),
+    }
+}
+
+fn is_one_of(function: &FunctionRef, kinds: &[FunctionKind], what: &str) -> Result<(), String> {
+    let description = &function.description;
+    match kinds.contains(&description.kind) {
+        true => Ok(()),
+        false => Err(format!(
+            "`{}` is of kind {:?}, and what {what} is of kind {}",
+            description.name,
+            description.kind,
+            kinds
+                .iter()
+                .map(|kind| format!("{kind:?}"))
+                .collect::<Vec<_>>()
+                .join(" or ")
+        )),
+    }
+}
+
+fn check_process(spec: &WindowSpec, function: &FunctionRef) -> Result<(), String> {
+    is_one_of(function, &[FunctionKind::Window], "processes windows")?;
+    let states = &function.description.state;
+    // As in Flink: what one of two windows that merge holds has nowhere to go.
+    if let Some(state) = states
+        .iter()
+        .find(|state| state.per_window && spec.assigner.merges())
+    {
+        return Err(format!(
+            "state `{}` of `{}` is per window, and these windows merge: keep it for the key instead",
+            state.name, function.description.name
+        ));
+    }
+    let taken = states
+        .iter()
+        .find(|state| OWN_STATES.contains(&state.name.as_str()) || state.name.starts_with("trigger-"));
+    match taken {
+        Some(state) => Err(format!(
+            "state `{}` of `{}` has a name that the window operator uses itself: name it otherwise",
+            state.name, function.description.name
+        )),
+        None => Ok(()),
+    }
+}
