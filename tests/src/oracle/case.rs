@@ -71,6 +71,11 @@ impl Case {
         &self.spec["pipeline"]
     }
 
+    /// Whether Flink's answers show a fault of Flink's.
+    pub fn diverges(&self) -> bool {
+        !self.spec["diverges"].is_null()
+    }
+
     /// How many lines its tape has.
     pub fn lines(&self) -> Result<usize> {
         Ok(text(&self.tape)?.lines().count())

@@ -7,33 +7,15 @@ use wasmill_tests::oracle::job::{Place, Steps, job};
 use wasmill_tests::oracle::{Case, Outcome, Runner, Scope, compare, flink};
 use wasmill_tests::{cli, guests};
 
-/// Cases that can be run: one that is added here has to agree from then on.
-const CASES: [&str; 25] = [
-    "channels-four-idle",
-    "channels-two",
-    "rolling-max",
-    "rolling-max-by",
-    "rolling-max-by-last",
-    "rolling-min",
-    "rolling-min-by",
-    "rolling-min-by-last",
-    "rolling-reduce",
-    "rolling-sum",
-    "side-output",
-    "state-aggregating",
-    "state-list",
-    "state-map",
-    "state-reducing",
-    "state-value",
-    "timers-both",
-    "timers-duplicate",
-    "timers-event-time",
-    "timers-order",
-    "timers-processing",
-    "watermark-bounded",
-    "watermark-bounded-idle",
-    "watermark-monotonous",
-    "watermark-none",
+/// Cases that need what there is not yet, by the start of their names.
+const NOT_YET: [&str; 7] = [
+    "broadcast-",
+    "co-process",
+    "cogroup-",
+    "interval-join-",
+    "join-",
+    "splits-",
+    "ttl-",
 ];
 
 fn kept(seed: u64) -> PathBuf {
@@ -42,11 +24,13 @@ fn kept(seed: u64) -> PathBuf {
 
 fn agree_at(parallelism: u64) -> Result<()> {
     let mut runner = Runner::start()?;
-    let names = CASES.map(str::to_owned);
     let table = flink::directory().join("cases.jsonl");
     let mut failures = Vec::new();
     for seed in [1, 2] {
-        for case in Case::read_all(&kept(seed), &table, &names)? {
+        for case in Case::read_all(&kept(seed), &table, &[])? {
+            if NOT_YET.iter().any(|start| case.name.starts_with(start)) {
+                continue;
+            }
             match runner.run(&case, Scope { parallelism })? {
                 Outcome::Agrees => {}
                 Outcome::Differs(how) | Outcome::NotYet(how) => {

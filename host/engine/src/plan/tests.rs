@@ -74,6 +74,7 @@ fn function(uid: &str, kind: FunctionKind, inputs: &[&str]) -> LogicalOperator {
                 format: Format::Raw,
             },
         ],
+        merges: false,
         grants: Vec::new(),
     };
     let kind = OperatorKind::Function {

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{FunctionRef, RollingAggregation};
-use crate::function::{Format, FunctionDescription};
+use crate::function::Format;
 
 mod functions;
 #[cfg(test)]
@@ -295,61 +295,6 @@ impl WindowSpec {
         Err(format!("the trigger `{name}` does not fit the windows: {misfit}"))
     }
 
-    /// What is computed by a component behind which results leave, if any.
-    pub fn last_function(&self) -> Option<&FunctionRef> {
-        match &self.function {
-            WindowFunctionSpec::Fold { function, process } => Some(process.as_ref().unwrap_or(function)),
-            WindowFunctionSpec::Process { function } => Some(function),
-            _ => None,
-        }
-    }
-
-    /// All components that it is made of.
-    pub fn functions(&self) -> Vec<&FunctionRef> {
-        let mut functions = Vec::new();
-        match &self.function {
-            WindowFunctionSpec::Fold { function, process } => {
-                functions.push(&**function);
-                functions.extend(process.as_deref());
-            }
-            WindowFunctionSpec::Process { function } => functions.push(function),
-            _ => {}
-        }
-        if let AssignerSpec::Function { function, .. } = &self.assigner {
-            functions.push(function);
-        }
-        functions.extend(self.trigger_function());
-        if let Some(EvictorSpec::Function { function }) = &self.evictor {
-            functions.push(function);
-        }
-        functions
-    }
-
-    /// The trigger that is a component, if any.
-    pub fn trigger_function(&self) -> Option<&FunctionRef> {
-        match self.trigger.as_ref()?.innermost() {
-            TriggerSpec::Function { function } => Some(function),
-            _ => None,
-        }
-    }
-
-    /// The side outputs by port: 1 is the first of them. Those of the function, that of late elements, those of the
-    /// trigger.
-    pub fn side_outputs(&self) -> Vec<(&str, Format)> {
-        let mut outputs = Vec::new();
-        if let Some(function) = self.last_function() {
-            outputs.extend(named(&function.description));
-        }
-        if self.late_output {
-            // Late elements are as they came, whatever that is.
-            outputs.push((LATE, Format::Raw));
-        }
-        if let Some(trigger) = self.trigger_function() {
-            outputs.extend(named(&trigger.description));
-        }
-        outputs
-    }
-
     /// The format that its elements must have, if any.
     pub(super) fn input_format(&self) -> Option<Format> {
         if self.reads_json() {
@@ -499,11 +444,6 @@ impl TriggerSpec {
             Self::Purging { trigger } => trigger.check(),
         }
     }
-}
-
-fn named(description: &FunctionDescription) -> impl Iterator<Item = (&str, Format)> {
-    let outputs = description.side_outputs.iter();
-    outputs.map(|output| (output.name.as_str(), output.format))
 }
 
 fn above_zero(what: &str, value: i64) -> Result<(), String> {

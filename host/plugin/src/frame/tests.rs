@@ -83,13 +83,18 @@ impl Call {
                 kind: declaration.kind,
                 reduce: declaration.reduce,
                 prefetched: declaration.is_prefetched(),
+                of_key: false,
                 id: context.state.register(declaration).unwrap(),
             })
             .collect();
         let prefetched = (0u32..)
             .zip(&states)
             .filter(|(_, state)| state.prefetched)
-            .map(|(slot, state)| PrefetchedState { slot, id: state.id })
+            .map(|(slot, state)| PrefetchedState {
+                slot,
+                id: state.id,
+                by_key: false,
+            })
             .collect();
         let limits = ScopeLimits {
             output_bytes_max: 10_000,

@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use wasmill_engine::metrics::OperatorMetrics;
 use wasmill_model::function::{BuiltInReduce, FunctionDescription, StateKind};
-use wasmill_model::time::{Timestamp, WATERMARK_NONE};
+use wasmill_model::time::WATERMARK_NONE;
 use wasmill_state::backend::{KeyedStateBackend, Locator, Page, StateError, StateId};
 use wasmill_state::timers::TimerQueue;
 
+use super::at_hand::{RecordAtHand, WindowAtHand};
 use super::effects::{Emissions, Metrics, TimerOp, apply_timers};
 pub use super::fold::fold_built_in;
 use super::keys::{CallKeys, NONE};
@@ -56,34 +57,6 @@ pub struct ScopeLimits {
     pub operator_state_bytes_max: usize,
     /// Imports in one call.
     pub host_calls_max: u64,
-}
-
-/// The record at hand, of the typed family.
-#[derive(Default)]
-pub struct RecordAtHand {
-    /// Its event time; what its emissions carry.
-    pub timestamp: Option<Timestamp>,
-    /// Whether its value is null.
-    pub is_null: bool,
-    /// Its extension.
-    pub extension: Vec<u8>,
-}
-
-/// The window at hand, of the typed family.
-#[derive(Default)]
-pub struct WindowAtHand {
-    /// Start and end; `None` where the call is about none.
-    pub bounds: Option<(Timestamp, Timestamp)>,
-    /// Its elements: timestamp and length; their values lie in `values`.
-    pub elements: Vec<(Option<Timestamp>, usize)>,
-    /// Values of the elements.
-    pub values: Vec<u8>,
-    /// How many elements, and bytes of values, the guest has taken.
-    pub taken: (usize, usize),
-    /// How many windows were merged into it: their namespaces follow its own.
-    pub merged: u32,
-    /// The namespace that state is reached in.
-    pub namespace: u32,
 }
 
 /// See the module.
@@ -317,25 +290,6 @@ impl CallScope {
         Err(format!(
             "the state writes and timers of one call exceed {limit} bytes: write less in one call, or raise the job's `limits.journal-bytes-max`"
         ))
-    }
-
-    /// The namespace that a state is reached in, of the typed family.
-    pub fn namespace_of(&self, slot: u32) -> u32 {
-        match self.states.get(slot as usize) {
-            Some(state) if self.window.bounds.is_some() && !state.of_key => self.window.namespace,
-            _ => NONE,
-        }
-    }
-
-    /// Whether the function may have timers.
-    pub fn check_timers(&self) -> Result<(), String> {
-        match self.description.kind.has_timers() {
-            true => Ok(()),
-            false => Err(format!(
-                "a function of kind {:?} has no timers",
-                self.description.kind
-            )),
-        }
     }
 
     /// Registers or deletes a timer.

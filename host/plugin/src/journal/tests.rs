@@ -39,6 +39,7 @@ fn scope() -> CallScope {
             kind: declaration.kind,
             reduce: None,
             prefetched: false,
+            of_key: false,
             id: backend.register(declaration).unwrap(),
         })
         .collect();

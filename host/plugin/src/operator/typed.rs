@@ -247,14 +247,7 @@ impl TypedCaller {
             Function::Process(function) => answer(guest.call(CallBudget::Call, |store| {
                 function.call_process_element(store, element)
             })),
-            Function::WindowAssigner(function) => {
-                let windows = answer(guest.call(CallBudget::Call, |store| {
-                    function.call_assign_windows(store, element)
-                }))?;
-                let bounds = windows.iter().flat_map(|(start, end)| [*start, *end]);
-                let bytes: Vec<u8> = bounds.flat_map(i64::to_le_bytes).collect();
-                emit(guest, header, &bytes)
-            }
+            Function::WindowAssigner(function) => panes::assign_windows(guest, function, element, header),
             Function::Window(_) | Function::Trigger(_) | Function::Evictor(_) => Err(Cause::Host(
                 TaskError::host("a part of a window was called with a record"),
             )),

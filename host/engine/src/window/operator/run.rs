@@ -81,6 +81,37 @@ fn fold<'a>(
         }
     };
     let mut sources = Vec::new();
+    let steps = incremental_steps(actions, &panes, &mut sources);
+    function.run(IncrementalCall {
+        steps: &steps,
+        sources: &sources,
+        panes: &panes,
+        accumulators: &mut accumulators,
+        context,
+        out,
+    })?;
+    let writes: Vec<_> = accumulators
+        .changed()
+        .map(|(pane, value)| Write {
+            key: keys[pane.index()],
+            locator: values
+                .locators
+                .get(pane.index())
+                .copied()
+                .unwrap_or(Locator::UNKNOWN),
+            value,
+        })
+        .collect();
+    context.state.write_batch(contents, &writes)?;
+    Ok(())
+}
+
+/// The actions of a plan as steps of an incremental function.
+fn incremental_steps<'a>(
+    actions: Vec<Action<'a>>,
+    panes: &Panes,
+    sources: &mut Vec<PaneId>,
+) -> Vec<Step<'a>> {
     let mut steps = Vec::with_capacity(actions.len());
     for (index, action) in actions.into_iter().enumerate() {
         let step = StepId(index as u32);
@@ -109,28 +140,7 @@ fn fold<'a>(
             },
         });
     }
-    function.run(IncrementalCall {
-        steps: &steps,
-        sources: &sources,
-        panes: &panes,
-        accumulators: &mut accumulators,
-        context,
-        out,
-    })?;
-    let writes: Vec<_> = accumulators
-        .changed()
-        .map(|(pane, value)| Write {
-            key: keys[pane.index()],
-            locator: values
-                .locators
-                .get(pane.index())
-                .copied()
-                .unwrap_or(Locator::UNKNOWN),
-            value,
-        })
-        .collect();
-    context.state.write_batch(contents, &writes)?;
-    Ok(())
+    steps
 }
 
 /// With all elements of a pane in a list.

@@ -77,8 +77,11 @@ fn windows_that_cannot_work_are_refused_with_what_to_do() {
             },
             "lateness is -1 ms",
         ),
-        (with(delta(), session()), "the trigger `delta` cannot"),
-        (with(purging(delta()), session()), "the trigger `delta` cannot"),
+        (with(delta(), session()), "a trigger that can, and `delta` cannot"),
+        (
+            with(purging(delta()), session()),
+            "a trigger that can, and `delta` cannot",
+        ),
         (
             with(TriggerSpec::EventTime, spec(AssignerSpec::Global)),
             "have none",

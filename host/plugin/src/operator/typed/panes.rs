@@ -16,6 +16,8 @@ use crate::typed::exports::{Function, TypedExports};
 use crate::typed::generated::exports::wasmill::function::aggregate_function;
 use crate::typed::generated::exports::wasmill::function::reduce_function;
 use crate::typed::generated::exports::wasmill::function::trigger::{self, TriggerResult};
+use crate::typed::generated::exports::wasmill::function::window_assigner;
+use crate::typed::generated::wasmill::function::types::Element;
 
 /// The accumulator of the pane at hand, or of a merged one: their namespaces follow its own.
 fn accumulator_of(namespace: u32) -> Address {
@@ -241,6 +243,21 @@ impl TypedCaller {
             TriggerResult::FireAndPurge => 3,
         }))
     }
+}
+
+/// The windows of a record, start and end of each.
+pub(super) fn assign_windows(
+    guest: &mut Guest<CallScope>,
+    function: &window_assigner::Guest,
+    element: &Element,
+    header: RowHeader,
+) -> Result<(), Cause> {
+    let windows = answer(guest.call(CallBudget::Call, |store| {
+        function.call_assign_windows(store, element)
+    }))?;
+    let bounds = windows.iter().flat_map(|(start, end)| [*start, *end]);
+    let bytes: Vec<u8> = bounds.flat_map(i64::to_le_bytes).collect();
+    emit(guest, header, &bytes)
 }
 
 /// Merges the accumulators of the windows that were merged away, each into the one before; they are removed.

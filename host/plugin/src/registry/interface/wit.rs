@@ -152,6 +152,15 @@ pub(super) fn exports_of(kind: FunctionKind) -> Exports {
                 ("on-timer", "func(s64, bool) -> result<_, ERROR>"),
             ],
         ),
+        FunctionKind::Window
+        | FunctionKind::Trigger
+        | FunctionKind::Evictor
+        | FunctionKind::WindowAssigner => exports_of_windows(kind),
+    }
+}
+
+fn exports_of_windows(kind: FunctionKind) -> Exports {
+    match kind {
         FunctionKind::Window => (
             "window-function",
             &[
@@ -176,7 +185,7 @@ pub(super) fn exports_of(kind: FunctionKind) -> Exports {
                 ("evict-after", "func() -> result<list<u32>, ERROR>"),
             ],
         ),
-        FunctionKind::WindowAssigner => (
+        _ => (
             "window-assigner",
             &[(
                 "assign-windows",
