@@ -24,6 +24,9 @@ pub(crate) struct Options {
     /// Of keyed operators.
     #[arg(long, default_value_t = 1)]
     parallelism: u32,
+    /// Which worlds the functions are built on: `frame` or `typed`.
+    #[arg(long, default_value = "frame")]
+    family: String,
     /// Where keyed state lies.
     #[arg(long, default_value = "memory")]
     backend: String,
@@ -52,6 +55,7 @@ pub(crate) fn oracle(workspace: &Workspace, options: &Options) -> Result<()> {
         .args(["--seed", &options.seed.to_string()])
         .args(["--size", &options.size.to_string()])
         .args(["--parallelism", &options.parallelism.to_string()])
+        .args(["--family", &options.family])
         .args(["--backend", &options.backend]);
     if let Some(cases) = &options.cases {
         oracle.arg("--cases").arg(std::path::absolute(cases)?);

@@ -112,7 +112,10 @@ impl ProcessWindowFunction for Sums {
         })?;
         lines.sort_unstable();
         let (key, lines) = (ctx.key_str()?, json(&lines)?);
-        ctx.emit(format!("{{{}\"key\":\"{key}\",\"sum\":{sum},\"n\":{lines}}}", head(window)));
+        ctx.emit(format!(
+            "{{{}\"key\":\"{key}\",\"sum\":{sum},\"n\":{lines}}}",
+            head(window)
+        ));
         Ok(())
     }
 }
@@ -173,7 +176,10 @@ impl ProcessWindowFunction for InContext {
     fn clear(&mut self, window: Window, ctx: &mut Context<str>) -> Result<()> {
         let firings = json(&self.of_window.value(ctx)?)?;
         let end = window.max_timestamp();
-        ctx.emit_to(self.cleared, format!("{{\"cleared\":{end},\"firings\":{firings}}}"));
+        ctx.emit_to(
+            self.cleared,
+            format!("{{\"cleared\":{end},\"firings\":{firings}}}"),
+        );
         self.of_window.clear(ctx)
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
-use wasmill_tests::oracle::{Case, Outcome, Runner, Scope, flink};
+use wasmill_tests::oracle::{Case, Family, Outcome, Runner, Scope, flink};
 
 /// Lines of an input where none are given.
 const SIZE: u64 = 2_000;
@@ -16,7 +16,7 @@ struct Options {
     seed: u64,
     size: u64,
     table: PathBuf,
-    parallelism: u64,
+    scope: Scope,
     kept: bool,
 }
 
@@ -26,7 +26,7 @@ fn options() -> Result<Options> {
         seed: 1,
         size: SIZE,
         table: flink::directory().join("cases.jsonl"),
-        parallelism: 1,
+        scope: Scope::default(),
         kept: false,
     };
     let mut arguments = std::env::args().skip(1);
@@ -40,7 +40,12 @@ fn options() -> Result<Options> {
             "--seed" => options.seed = value()?.parse()?,
             "--size" => options.size = value()?.parse()?,
             "--cases" => options.table = std::path::absolute(value()?)?,
-            "--parallelism" => options.parallelism = value()?.parse()?,
+            "--parallelism" => options.scope.parallelism = value()?.parse()?,
+            "--family" => {
+                let family = value()?;
+                options.scope.family = Family::named(&family)
+                    .with_context(|| format!("--family {family}: there are `frame` and `typed`"))?;
+            }
             "--backend" => {
                 let backend = value()?;
                 ensure!(backend == "memory", "--backend {backend}: this host has `memory`");
@@ -50,7 +55,7 @@ fn options() -> Result<Options> {
             name => options.names.push(name.to_owned()),
         }
     }
-    ensure!(options.parallelism > 0, "--parallelism must be at least 1");
+    ensure!(options.scope.parallelism > 0, "--parallelism must be at least 1");
     Ok(options)
 }
 
@@ -71,12 +76,9 @@ fn main() -> Result<ExitCode> {
     };
     let cases = Case::read_all(&directory, &options.table, &options.names)?;
     let mut runner = Runner::start()?;
-    let scope = Scope {
-        parallelism: options.parallelism,
-    };
     let (mut passed, mut failed) = (0, 0);
     for case in &cases {
-        let outcome = runner.run(case, scope)?;
+        let outcome = runner.run(case, options.scope)?;
         match &outcome {
             Outcome::Agrees => passed += 1,
             Outcome::Differs(_) | Outcome::NotYet(_) => failed += 1,

@@ -23,6 +23,47 @@ const LATE_METRIC: &str = "numLateRecordsDropped";
 pub struct Scope {
     /// Of keyed operators.
     pub parallelism: u64,
+    /// Of the functions.
+    pub family: Family,
+}
+
+impl Default for Scope {
+    fn default() -> Self {
+        Self {
+            parallelism: 1,
+            family: Family::Frame,
+        }
+    }
+}
+
+/// The worlds that the functions of a case are built on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// By the SDK.
+    Frame,
+    /// By a binding generator alone.
+    Typed,
+}
+
+impl Family {
+    const ALL: [Self; 2] = [Self::Frame, Self::Typed];
+
+    /// Of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "frame" => Some(Self::Frame),
+            "typed" => Some(Self::Typed),
+            _ => None,
+        }
+    }
+
+    /// Its component, and the name of that in the host.
+    fn component(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Frame => ("oracle", "oracle"),
+            Self::Typed => ("oracle_typed", "oracle-typed"),
+        }
+    }
 }
 
 /// How a case ended.
@@ -48,7 +89,10 @@ impl Runner {
     pub fn start() -> Result<Self> {
         let scratch = tempfile::tempdir()?;
         let host = Host::start(&scratch.path().join("data"), &[])?;
-        host.upload("oracle", &guests::rust_component("oracle")?)?;
+        for family in Family::ALL {
+            let (component, name) = family.component();
+            host.upload(name, &guests::rust_component(component)?)?;
+        }
         Ok(Self {
             host,
             scratch,
@@ -63,7 +107,7 @@ impl Runner {
             let out = self.scratch.path().join(format!("out-{}", self.runs));
             let place = Place {
                 out: &out,
-                plugin: "oracle",
+                plugin: scope.family.component().1,
                 parallelism: scope.parallelism,
                 steps,
             };

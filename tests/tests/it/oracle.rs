@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
 use wasmill_tests::oracle::job::{Place, Steps, job};
-use wasmill_tests::oracle::{Case, Outcome, Runner, Scope, compare, flink};
+use wasmill_tests::oracle::{Case, Family, Outcome, Runner, Scope, compare, flink};
 use wasmill_tests::{cli, guests};
 
 /// Cases that need what there is not yet, by the start of their names.
@@ -22,16 +22,16 @@ fn kept(seed: u64) -> PathBuf {
     flink::directory().join(format!("cases/seed-{seed}"))
 }
 
-fn agree_at(parallelism: u64) -> Result<()> {
+fn agree(scope: Scope, seeds: &[u64]) -> Result<()> {
     let mut runner = Runner::start()?;
     let table = flink::directory().join("cases.jsonl");
     let mut failures = Vec::new();
-    for seed in [1, 2] {
+    for seed in seeds.iter().copied() {
         for case in Case::read_all(&kept(seed), &table, &[])? {
             if NOT_YET.iter().any(|start| case.name.starts_with(start)) {
                 continue;
             }
-            match runner.run(&case, Scope { parallelism })? {
+            match runner.run(&case, scope)? {
                 Outcome::Agrees => {}
                 Outcome::Differs(how) | Outcome::NotYet(how) => {
                     failures.push(format!("{} of seed {seed}: {how}", case.name));
@@ -45,12 +45,31 @@ fn agree_at(parallelism: u64) -> Result<()> {
 
 #[test]
 fn kept_cases_agree_with_flink_in_one_subtask() -> Result<()> {
-    agree_at(1)
+    agree(Scope::default(), &[1, 2])
 }
 
 #[test]
 fn kept_cases_agree_with_flink_in_two_subtasks() -> Result<()> {
-    agree_at(2)
+    let parallelism = 2;
+    agree(
+        Scope {
+            parallelism,
+            ..Scope::default()
+        },
+        &[1, 2],
+    )
+}
+
+#[test]
+fn kept_cases_agree_with_flink_by_functions_on_the_typed_worlds() -> Result<()> {
+    let family = Family::Typed;
+    agree(
+        Scope {
+            family,
+            ..Scope::default()
+        },
+        &[1],
+    )
 }
 
 #[test]
@@ -60,7 +79,7 @@ fn a_wrong_answer_is_found() -> Result<()> {
         bail!("the case has no line 100");
     };
     *line = line.replace("\"now\":", "\"now\":1");
-    let outcome = Runner::start()?.run(&case, Scope { parallelism: 1 })?;
+    let outcome = Runner::start()?.run(&case, Scope::default())?;
     match outcome {
         Outcome::Differs(how) => ensure!(how.contains("answer 100 of"), "{how}"),
         other => bail!("{other:?}"),
