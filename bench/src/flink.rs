@@ -10,7 +10,7 @@ use crate::statistics::Run;
 /// One Flink job.
 #[derive(Clone, Copy, Debug)]
 pub struct FlinkJob {
-    /// `map`, `count` or `window`.
+    /// `map`, `count`, or of windows `window` (sliding), `tumbling`, `session`, `process`.
     pub job: &'static str,
     /// Distinct keys.
     pub keys: u64,

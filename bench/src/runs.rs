@@ -7,6 +7,7 @@ mod memory;
 mod native;
 mod serving;
 mod submit;
+mod windows;
 
 use anyhow::Result;
 
@@ -16,10 +17,11 @@ use crate::bench::Bench;
 pub type Runner = fn(&mut Bench) -> Result<()>;
 
 /// All benches in the order in which they run.
-pub const ALL: [(&str, Runner); 6] = [
+pub const ALL: [(&str, Runner); 7] = [
     ("keyed-count", keyed_count::run),
     ("map", map::run),
     ("native", native::run),
+    ("windows", windows::run),
     ("checkpoint", checkpoint::run),
     ("submit", submit::run),
     ("memory", memory::run),

@@ -22,6 +22,12 @@ pub struct Settings {
     pub checkpointed: Sizes,
     /// Stateless map.
     pub map: Sizes,
+    /// Windows with 1,000 keys.
+    pub windows_few_keys: Sizes,
+    /// Windows with 100,000 keys.
+    pub windows_many_keys: Sizes,
+    /// Windows of 60 slides beside such of 4: the smaller run is longer than a window.
+    pub windows_long: Sizes,
     /// Keyed count one record a call.
     pub typed: Sizes,
     /// Start to finish.
@@ -55,6 +61,18 @@ impl Settings {
                 small: 100 * M,
                 large: 400 * M,
             },
+            windows_few_keys: Sizes {
+                small: 10 * M,
+                large: 30 * M,
+            },
+            windows_many_keys: Sizes {
+                small: 2 * M,
+                large: 6 * M,
+            },
+            windows_long: Sizes {
+                small: 10 * M,
+                large: 30 * M,
+            },
             typed: Sizes {
                 small: 5 * M,
                 large: 20 * M,
@@ -78,6 +96,9 @@ impl Settings {
             count: small,
             checkpointed: small,
             map: small,
+            windows_few_keys: small,
+            windows_many_keys: small,
+            windows_long: small,
             typed: small,
             whole: M,
             large_keys: M / 5,

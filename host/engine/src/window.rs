@@ -9,6 +9,7 @@
 //! | [`merging`] | sessions: windows that merge, and where the state of a merged one lies |
 //! | [`function`] | the seam to what is computed, many panes a call; [`native`] are the host's own |
 //! | [`operator`] | the operator: plans a batch, then runs all of it in one call of the function |
+//! | [`slices`] | the operator of windows that are made of slices: an element touches one |
 //!
 //! Semantics are Flink's `WindowOperator` and `EvictingWindowOperator`, call for call, with two differences. A
 //! new session window that equals the merged one does not lose its contents, and where Flink's sums of times
@@ -28,4 +29,5 @@ pub mod merging;
 pub mod native;
 pub mod operator;
 pub mod panes;
+pub mod slices;
 pub mod trigger;

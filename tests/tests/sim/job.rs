@@ -1,5 +1,5 @@
 //! The simulated job: source (→ partition → pass) → key-by → count → key-by → gather (→ buffer) → sink: two hash exchanges, so
-//! that channels are aligned at two levels. Parallelisms, chaining, the partition and how watermarks are made are drawn anew
+//! that channels are aligned at two levels. At times sliding windows count the keys' records beside that. Parallelisms, chaining, the partition and how watermarks are made are drawn anew
 //! for every start.
 
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use wasmill_engine::registry::Registry;
 use wasmill_model::function::Format;
+use wasmill_model::graph::window::{AssignerSpec, WindowClock, WindowFunctionSpec, WindowSpec};
 use wasmill_model::graph::{
     CheckpointMode, CheckpointSettings, FunctionRef, InputRef, JobSettings, KeySelector, LogicalGraph,
     LogicalOperator, OperatorKind, Partitioner, RestartStrategy, WatermarkGeneration, WatermarkStrategy,
@@ -15,10 +16,16 @@ use wasmill_model::id::OperatorUid;
 use wasmill_model::key::MaxParallelism;
 
 use crate::functions::Functions;
-use crate::model::Counts;
+use crate::model::{Counts, WindowCounts};
 use crate::random::Random;
 use crate::sink::{Shared, SimSink};
 use crate::source::SimSource;
+
+/// The size of windows: a slice of a slide has two parts.
+pub(crate) const WINDOW_MS: i64 = 40;
+
+/// From one window to the next.
+pub(crate) const SLIDE_MS: i64 = 16;
 
 /// What stays the same at every start.
 #[derive(Clone)]
@@ -30,6 +37,7 @@ pub(crate) struct Shape {
     /// As in Flink, the end of one stream while all others are idle is the end of event time: what timers then say
     /// depends on what has come by then.
     pub(crate) has_idleness: bool,
+    pub(crate) has_windows: bool,
     /// Bytes by which values of keyed state are longer than they need be.
     padding: usize,
 }
@@ -67,6 +75,7 @@ impl Shape {
             checkpointing,
             has_buffer: random.once_in(2),
             has_idleness: random.once_in(4),
+            has_windows: random.once_in(2),
             // So long that state does not fit into the manifest.
             padding: [0, 0, 0, 25_000][random.below(4) as usize],
         }
@@ -81,6 +90,21 @@ impl Shape {
         let mut counts = Counts::new();
         for record in self.input.iter().flatten() {
             *counts.entry(record.clone()).or_default() += 1;
+        }
+        counts
+    }
+
+    /// How many records each key has in each window: by key and the window's start.
+    pub(crate) fn windows(&self) -> WindowCounts {
+        let mut counts = WindowCounts::new();
+        for shard in self.input.iter().filter(|_| self.has_windows) {
+            for (time, record) in (0..).zip(shard) {
+                let starts =
+                    (-WINDOW_MS..=time).filter(|start| start % SLIDE_MS == 0 && time < start + WINDOW_MS);
+                for start in starts {
+                    *counts.entry((record.clone(), start)).or_default() += 1;
+                }
+            }
         }
         counts
     }
@@ -104,6 +128,7 @@ impl Shape {
         let auto_watermark_interval_ms = [0, 2, 7, 40][random.below(4) as usize];
         let mut operators = Operators {
             list: Vec::new(),
+            tail: None,
             random,
         };
         let connector = || ("sim".to_owned(), Value::Null, Format::Raw);
@@ -117,6 +142,7 @@ impl Shape {
         operators.add("source", source, None);
         operators.add_partition();
         operators.add_key_by("key", KeySelector::Value);
+        let windows = self.has_windows.then(|| operators.branch("windows", windows()));
         operators.add("count", function("count", "process"), None);
         operators.add_key_by("key-again", KeySelector::Field("1".to_owned()));
         operators.add("gather", function("gather", "process"), None);
@@ -129,6 +155,9 @@ impl Shape {
             format,
         };
         operators.add("sink", sink, None);
+        if let (Some(windows), Some(sink)) = (windows, operators.list.last_mut()) {
+            sink.inputs.push(windows);
+        }
         let mut graph = LogicalGraph {
             name: "simulated".to_owned(),
             operators: operators.list,
@@ -145,6 +174,27 @@ impl Shape {
         };
         graph.validate().map_err(|error| error.to_string())?;
         Ok(graph)
+    }
+}
+
+/// What counts the records of each key over [`WINDOW_MS`] every [`SLIDE_MS`].
+fn windows() -> OperatorKind {
+    let assigner = AssignerSpec::Sliding {
+        clock: WindowClock::Event,
+        size_ms: WINDOW_MS,
+        slide_ms: SLIDE_MS,
+        offset_ms: 0,
+    };
+    OperatorKind::Window {
+        spec: WindowSpec {
+            assigner,
+            trigger: None,
+            evictor: None,
+            lateness_ms: 0,
+            late_output: false,
+            all: false,
+            function: WindowFunctionSpec::Count,
+        },
     }
 }
 
@@ -165,6 +215,8 @@ fn function_of(name: &str, kind: &str, output: &str) -> OperatorKind {
 struct Operators<'a> {
     random: &'a mut Random,
     list: Vec<LogicalOperator>,
+    /// What the next one follows.
+    tail: Option<InputRef>,
 }
 
 impl Operators<'_> {
@@ -198,9 +250,16 @@ impl Operators<'_> {
         self.add(uid, OperatorKind::KeyBy { selector, format }, parallelism);
     }
 
+    /// An operator behind the last one that the next one does not follow.
+    fn branch(&mut self, uid: &str, kind: OperatorKind) -> InputRef {
+        let tail = self.tail.clone();
+        self.add(uid, kind, None);
+        std::mem::replace(&mut self.tail, tail).unwrap()
+    }
+
     fn add(&mut self, uid: &str, kind: OperatorKind, parallelism: Option<u32>) {
-        let input = self.list.last().map(|before| InputRef {
-            uid: before.uid.clone(),
+        let input = self.tail.replace(InputRef {
+            uid: OperatorUid::new(uid),
             side: None,
         });
         let drawn = 1 + self.random.below(3) as u32;

@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Records by key.
 pub(crate) type Counts = BTreeMap<String, u64>;
 
+/// Records by key and start of a window.
+pub(crate) type WindowCounts = BTreeMap<(String, i64), u64>;
+
 /// The state of the job's functions and all lines they have emitted.
 #[derive(Clone, Default)]
 pub(crate) struct Model {
@@ -105,4 +108,35 @@ pub(crate) fn committed_counts(input: &Counts, committed: &[String]) -> Counts {
         .map(counted)
         .filter(|(_, count)| *count > 0)
         .collect()
+}
+
+/// Takes the results of windows out of what is committed. A window that a drained stop has fired begins anew when the
+/// job goes on: its counts are added up.
+pub(crate) fn take_windows(committed: &mut Vec<String>) -> Result<WindowCounts, String> {
+    let mut counts = WindowCounts::new();
+    for line in committed.extract_if(.., |line| line.starts_with('{')) {
+        let result: serde_json::Value = serde_json::from_str(&line).map_err(|error| error.to_string())?;
+        let (key, start, count) = (&result["key"], &result["start"], &result["count"]);
+        match (key.as_str(), start.as_i64(), count.as_u64()) {
+            (Some(key), Some(start), Some(count)) => {
+                *counts.entry((key.to_owned(), start)).or_default() += count
+            }
+            _ => return Err(format!("`{line}` is no result of a window")),
+        }
+    }
+    Ok(counts)
+}
+
+/// That every record is counted once in each of its windows.
+pub(crate) fn windows_equal(expected: &WindowCounts, counted: &WindowCounts) -> Result<(), String> {
+    let differs = |of: &WindowCounts, other: &WindowCounts| {
+        let mut entries = of.clone().into_iter();
+        entries.find(|(window, count)| other.get(window) != Some(count))
+    };
+    match (differs(expected, counted), differs(counted, expected)) {
+        (None, None) => Ok(()),
+        (missing, given) => Err(format!(
+            "windows differ from the model: expected {missing:?}, committed {given:?}"
+        )),
+    }
 }

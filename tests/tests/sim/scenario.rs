@@ -130,7 +130,8 @@ impl Scenario {
 
     fn compare(&mut self, ending: &Ending) -> Result<(), String> {
         self.print(|| format!("the job has ended: {ending:?}"));
-        let committed = self.external.lock().unwrap().committed();
+        let mut committed = self.external.lock().unwrap().committed();
+        let windows = model::take_windows(&mut committed)?;
         let input = self.shape.counts();
         let exactly = self.shape.is_exactly_once();
         if exactly {
@@ -139,6 +140,9 @@ impl Scenario {
         let until = match ending {
             Ending::Finished => {
                 model::nothing_is_lost(&input, &committed)?;
+                if exactly && self.modelled {
+                    model::windows_equal(&self.shape.windows(), &windows)?;
+                }
                 input
             }
             // All that was read is committed, and nothing else: the timers fired for just that.

@@ -63,7 +63,7 @@ pub enum WindowTime {
 
 impl WindowTime {
     /// The time by which an element gets its windows.
-    fn of(self, row: RowRef<'_>, processing_time: Timestamp) -> Result<Timestamp, TaskError> {
+    pub(super) fn of(self, row: RowRef<'_>, processing_time: Timestamp) -> Result<Timestamp, TaskError> {
         match self {
             Self::Processing => Ok(processing_time),
             Self::Event => row.timestamp().ok_or_else(|| {
@@ -94,7 +94,7 @@ pub fn window_start(time: Timestamp, offset: i64, size: i64) -> i128 {
 }
 
 /// A window cut at the ends of time.
-fn window(start: i128, size: i64) -> Window {
+pub(super) fn window(start: i128, size: i64) -> Window {
     let cut = |time: i128| time.clamp(i128::from(Timestamp::MIN), i128::from(Timestamp::MAX)) as Timestamp;
     Window::Time {
         start: cut(start),

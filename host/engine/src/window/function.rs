@@ -107,11 +107,23 @@ pub trait IncrementalFunction: Send {
     /// Does all steps.
     fn run(&mut self, call: IncrementalCall<'_, '_, '_>) -> Result<(), TaskError>;
 
+    /// How accumulators merge, where they do so in any order and the result does not depend on it: windows are then
+    /// made of slices ([`super::slices`]). `None`: they are folded in the order of arrival.
+    fn merging(&mut self) -> Option<&mut dyn MergeAccumulators> {
+        None
+    }
+
     /// Called once at an orderly end.
     fn close(&mut self, context: &mut OperatorContext) -> Result<(), TaskError> {
         let _ = context;
         Ok(())
     }
+}
+
+/// Merges accumulators of a commutative function, one call a merge.
+pub trait MergeAccumulators {
+    /// Merges an accumulator into another.
+    fn merge(&mut self, into: &mut Vec<u8>, from: &[u8]) -> Result<(), TaskError>;
 }
 
 /// How an accumulator's bytes are to be read.
@@ -278,6 +290,17 @@ impl Accumulators {
             self.bytes[place.start..place.start + value.len()].copy_from_slice(value);
         }
         (place.length, place.is_present, place.is_changed) = (value.len(), true, true);
+    }
+
+    /// Sets it to what it was before the call: that is no change.
+    pub(super) fn load(&mut self, pane: PaneId, value: &[u8]) {
+        self.set(pane, value);
+        self.places[pane.index()].is_changed = false;
+    }
+
+    /// Whether it was changed since.
+    pub(super) fn is_changed(&self, pane: PaneId) -> bool {
+        self.places[pane.index()].is_changed
     }
 
     /// Removes it.

@@ -351,7 +351,7 @@ fn follow(result: TriggerResult, pane: PaneId, contents: PaneId, plan: &mut Plan
     }
 }
 
-fn declaration(name: &str, kind: StateKind, encoding: &str) -> StateDeclaration {
+pub(super) fn declaration(name: &str, kind: StateKind, encoding: &str) -> StateDeclaration {
     StateDeclaration {
         name: name.to_owned(),
         kind,

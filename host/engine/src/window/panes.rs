@@ -98,6 +98,15 @@ impl Panes {
         PaneId(id)
     }
 
+    /// A further pane, which [`Panes::pane`] does not find: for callers that know that it is new.
+    pub(super) fn add_pane(&mut self, key: KeyId, window: Window) {
+        self.panes.push(Pane {
+            key,
+            window,
+            namespace: window.namespace(),
+        });
+    }
+
     /// How many panes there are.
     pub fn len(&self) -> usize {
         self.panes.len()

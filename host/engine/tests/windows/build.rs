@@ -2,12 +2,14 @@
 
 use serde_json::Value;
 use wasmill_engine::error::TaskError;
+use wasmill_engine::operator::Operator;
 use wasmill_engine::window::assigner::{
     FixedGap, Global, Session, SessionGap, Sliding, Tumbling, WindowAssigner, WindowTime,
 };
 use wasmill_engine::window::evictor::{CountEvictor, DeltaEvictor, EvictionTime, Evictor, TimeEvictor};
 use wasmill_engine::window::function::WindowFunction;
 use wasmill_engine::window::operator::{WindowOperator, WindowSettings};
+use wasmill_engine::window::slices::{SliceSettings, SlicedWindows};
 use wasmill_engine::window::trigger::{
     ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger, CountTrigger, DeltaFunction, DeltaTrigger,
     EndOfStreamTrigger, EventTimeTrigger, ProcessingTimeoutTrigger, PurgingTrigger, Trigger,
@@ -24,8 +26,48 @@ pub(crate) fn port(side: &str) -> u16 {
     1 + SIDES.iter().position(|name| *name == side).unwrap() as u16
 }
 
-/// A fresh operator for the parameters of a case.
-pub(crate) fn operator(pipeline: &Value) -> WindowOperator {
+/// A fresh operator for the parameters of a case: of slices, where it is asked for and they fit.
+pub(crate) fn operator(pipeline: &Value, in_slices: bool) -> Box<dyn Operator> {
+    if let Some(sliced) = in_slices.then(|| sliced(pipeline)).flatten() {
+        return Box::new(sliced);
+    }
+    Box::new(windows(pipeline))
+}
+
+/// Whether the parameters of a case fit slices.
+pub(crate) fn sliced(pipeline: &Value) -> Option<SlicedWindows> {
+    let ms = |field: &str| pipeline[field].as_i64();
+    let slide = match pipeline["assigner"].as_str()? {
+        "tumbling" => ms("size")?,
+        "sliding" => ms("slide")?,
+        _ => return None,
+    };
+    let (all, late) = (
+        pipeline.get("all").is_some(),
+        pipeline.get("late-output").is_some(),
+    );
+    let others = ["trigger", "evictor", "lateness", "time"];
+    let function = function(if all {
+        "aggregate"
+    } else {
+        pipeline["function"].as_str()?
+    });
+    match function {
+        WindowFunction::Incremental(function) if others.iter().all(|name| pipeline.get(name).is_none()) => {
+            let settings = SliceSettings {
+                size: ms("size")?,
+                slide,
+                offset: ms("offset").unwrap_or(0),
+                late_port: (all || late).then(|| port("late")),
+                is_keyed: !all,
+            };
+            SlicedWindows::new(&settings, function).ok()
+        }
+        _ => None,
+    }
+}
+
+fn windows(pipeline: &Value) -> WindowOperator {
     let all = pipeline.get("all").is_some();
     let assigner = assigner(pipeline);
     let by_count = pipeline["assigner"]

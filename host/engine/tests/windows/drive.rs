@@ -8,7 +8,6 @@ use serde_json::Value;
 use wasmill_engine::metrics::OperatorMetrics;
 use wasmill_engine::operator::{Operator, OperatorContext, RuntimeContext};
 use wasmill_engine::output::Output;
-use wasmill_engine::window::operator::WindowOperator;
 use wasmill_model::batch::{Batch, BatchBuilder};
 use wasmill_model::id::{CheckpointId, JobId, OperatorUid};
 use wasmill_model::key::{self, MaxParallelism};
@@ -32,15 +31,17 @@ pub(crate) struct Way {
     pub(crate) restore_at: Option<usize>,
     /// ... into so many subtasks; there is one before.
     pub(crate) then_parallelism: u32,
+    /// Windows are made of slices where they can be.
+    pub(crate) in_slices: bool,
 }
 
 struct Subtask {
-    operator: WindowOperator,
+    operator: Box<dyn Operator>,
     context: OperatorContext,
 }
 
 impl Subtask {
-    fn new(pipeline: &Value, index: u32, parallelism: u32, files: &[Vec<u8>]) -> Self {
+    fn new(case: &Case, way: Way, index: u32, parallelism: u32, files: &[Vec<u8>]) -> Self {
         let range = MAX.range_of(index, parallelism);
         let mut context = OperatorContext {
             runtime: Arc::new(RuntimeContext {
@@ -64,7 +65,7 @@ impl Subtask {
             let timers = &mut context.timers;
             keyed::restore(&mut &file[..], range, &mut *context.state, timers).unwrap();
         }
-        let mut operator = build::operator(pipeline);
+        let mut operator = build::operator(&case.pipeline, way.in_slices);
         operator.open(&mut context, None).unwrap();
         assert_eq!(context.state.unclaimed(), [""; 0]);
         Self { operator, context }
@@ -98,7 +99,7 @@ pub(crate) fn run(case: &Case, way: Way) -> Vec<String> {
     let mut drive = Drive {
         case,
         way,
-        subtasks: vec![Subtask::new(&case.pipeline, 0, 1, &[])],
+        subtasks: vec![Subtask::new(case, way, 0, 1, &[])],
         waiting: Vec::new(),
         late_dropped: 0,
         lines: Vec::new(),
@@ -227,8 +228,8 @@ impl Drive<'_> {
             files.push(file);
         }
         let parallelism = self.way.then_parallelism;
-        let pipeline = &self.case.pipeline;
-        let subtasks = (0..parallelism).map(|index| Subtask::new(pipeline, index, parallelism, &files));
+        let subtasks =
+            (0..parallelism).map(|index| Subtask::new(self.case, self.way, index, parallelism, &files));
         self.subtasks = subtasks.collect();
         for subtask in &mut self.subtasks {
             subtask.context.watermark = watermark;

@@ -7,7 +7,7 @@ use wasmill_engine::window::bounds::Window;
 use wasmill_engine::window::emitter::StepId;
 use wasmill_engine::window::function::{
     AccumulatorEncoding, Accumulators, ElementsCall, ElementsFunction, ElementsStep, IncrementalCall,
-    IncrementalFunction, Step,
+    IncrementalFunction, MergeAccumulators, Step,
 };
 use wasmill_engine::window::panes::PaneId;
 use wasmill_model::function::{StateDeclaration, StateKind};
@@ -41,6 +41,9 @@ fn text(encoded_key: &[u8]) -> Value {
 pub(crate) trait Fold: Send {
     fn add(&self, accumulator: Option<&[u8]>, element: &[u8]) -> Vec<u8>;
     fn merge(&self, a: &[u8], b: &[u8]) -> Vec<u8>;
+    fn is_commutative(&self) -> bool {
+        false
+    }
     fn result(&self, accumulator: Option<&[u8]>, key: &[u8], window: Window) -> String;
 }
 
@@ -62,6 +65,10 @@ impl<F: Fold> Folding<F> {
 impl<F: Fold> IncrementalFunction for Folding<F> {
     fn accumulator(&self) -> AccumulatorEncoding {
         AccumulatorEncoding::named("test")
+    }
+
+    fn merging(&mut self) -> Option<&mut dyn MergeAccumulators> {
+        self.0.is_commutative().then_some(self)
     }
 
     fn run(&mut self, call: IncrementalCall<'_, '_, '_>) -> Result<(), TaskError> {
@@ -106,6 +113,13 @@ impl<F: Fold> IncrementalFunction for Folding<F> {
     }
 }
 
+impl<F: Fold> MergeAccumulators for Folding<F> {
+    fn merge(&mut self, into: &mut Vec<u8>, from: &[u8]) -> Result<(), TaskError> {
+        *into = self.0.merge(into, from);
+        Ok(())
+    }
+}
+
 /// count, sum, min and max of the values.
 pub(crate) struct Stats {
     pub(crate) with_bounds: bool,
@@ -131,6 +145,10 @@ impl Fold for Stats {
 
     fn merge(&self, a: &[u8], b: &[u8]) -> Vec<u8> {
         stats(numbers(a), numbers(b))
+    }
+
+    fn is_commutative(&self) -> bool {
+        true
     }
 
     fn result(&self, accumulator: Option<&[u8]>, key: &[u8], window: Window) -> String {

@@ -8,4 +8,5 @@ mod case;
 mod drive;
 mod functions;
 mod oracle;
+mod slices;
 mod triggers;

@@ -1,5 +1,6 @@
 //! Every kept case of windows gives Flink's bytes: line by line, in batches, and over a snapshot in between.
 
+use crate::build;
 use crate::case::{Case, cases};
 use crate::drive::{Way, run};
 
@@ -61,6 +62,23 @@ fn windows_restored_in_the_middle_at_another_parallelism_give_flinks_answers() {
             } else {
                 part as u32
             },
+            ..Way::default()
+        });
+    }
+}
+
+#[test]
+fn windows_in_slices_give_flinks_answers() {
+    let sliced = cases("seed-1")
+        .into_iter()
+        .filter(|case| build::sliced(&case.pipeline).is_some());
+    assert!(sliced.count() >= 10);
+    for (in_batches, part) in [(false, 10), (true, 10), (true, 3), (false, 6)] {
+        agree(|case| Way {
+            in_batches,
+            in_slices: true,
+            restore_at: Some(case.input.len() * part / 10),
+            then_parallelism: if case.pipeline.get("all").is_some() { 1 } else { 3 },
         });
     }
 }

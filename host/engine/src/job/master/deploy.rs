@@ -35,6 +35,7 @@ use crate::task::{Head, Task, TaskParts};
 use crate::time::alignment::SourceAlignment;
 use crate::time::strategy::Strategy;
 use crate::window::operator::WindowOperator;
+use crate::window::slices::SlicedWindows;
 
 /// A task as the master knows it.
 pub(super) struct Deployed {
@@ -351,7 +352,10 @@ impl Master {
             OperatorKind::Window { spec } => {
                 let functions = self.spec.registry.functions.as_deref();
                 let settings = &self.spec.graph.settings;
-                Some(Box::new(WindowOperator::of(spec, functions, settings)?))
+                Some(match SlicedWindows::of(spec) {
+                    Some(sliced) => Box::new(sliced),
+                    None => Box::new(WindowOperator::of(spec, functions, settings)?),
+                })
             }
             OperatorKind::Source { .. }
             | OperatorKind::Partition { .. }
