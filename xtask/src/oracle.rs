@@ -30,6 +30,9 @@ pub(crate) struct Options {
     /// Where keyed state lies.
     #[arg(long, default_value = "memory")]
     backend: String,
+    /// Stop each job at a random line and let it go on from its savepoint at another parallelism.
+    #[arg(long)]
+    restore: bool,
     /// Take the kept cases of the seed (1 or 2, 300 lines): no Java is needed.
     #[arg(long)]
     kept: bool,
@@ -59,6 +62,9 @@ pub(crate) fn oracle(workspace: &Workspace, options: &Options) -> Result<()> {
         .args(["--backend", &options.backend]);
     if let Some(cases) = &options.cases {
         oracle.arg("--cases").arg(std::path::absolute(cases)?);
+    }
+    if options.restore {
+        oracle.arg("--restore");
     }
     if options.kept {
         oracle.arg("--kept");

@@ -50,6 +50,7 @@ fn options() -> Result<Options> {
                 let backend = value()?;
                 ensure!(backend == "memory", "--backend {backend}: this host has `memory`");
             }
+            "--restore" => options.scope.restore = Some(options.seed),
             "--kept" => options.kept = true,
             flag if flag.starts_with('-') => bail!("{flag} is not known"),
             name => options.names.push(name.to_owned()),

@@ -71,6 +71,33 @@ impl Case {
         &self.spec["pipeline"]
     }
 
+    /// A line before which the job may be stopped and go on elsewhere: one with a watermark that advances, for the
+    /// clocks of operators begin anew with the first one. `None`: the case cannot be cut.
+    pub fn cut(&self, seed: u64) -> Result<Option<usize>> {
+        // Strategies and statuses are not in a checkpoint, as in Flink.
+        if self.has_signals() {
+            return Ok(None);
+        }
+        let (mut lines, mut highest) = (Vec::new(), None);
+        for (number, line) in text(&self.tape)?.lines().enumerate() {
+            let line: Value = serde_json::from_str(line)?;
+            let watermark = line["watermark"].as_i64();
+            if watermark > highest {
+                lines.push(number);
+                highest = watermark;
+            }
+        }
+        let mixed = (seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+        Ok(lines.get(mixed as usize % lines.len().max(1)).copied())
+    }
+
+    /// How many records come before a line.
+    pub fn records_before(&self, line: usize) -> Result<u64> {
+        let tape = text(&self.tape)?;
+        let records = tape.lines().take(line).filter(|line| line.contains("\"ts\""));
+        Ok(records.count() as u64)
+    }
+
     /// Whether Flink's answers show a fault of Flink's.
     pub fn diverges(&self) -> bool {
         !self.spec["diverges"].is_null()

@@ -31,7 +31,8 @@ pub fn written(directory: &Path) -> Result<Vec<Vec<String>>> {
                 .filter_map(|part| part.parse().ok())
                 .collect();
             if let ([subtask, checkpoint, number], false) = (&numbers[..], name.starts_with('.')) {
-                parts.insert((*subtask, *checkpoint, *number), entry.path());
+                // Of two jobs the later one has the higher checkpoints.
+                parts.insert((*subtask, *checkpoint, *number, name), entry.path());
             }
         }
     }

@@ -22,6 +22,8 @@ pub struct Place<'a> {
     pub parallelism: u64,
     /// Where batches are cut.
     pub steps: Steps,
+    /// The line before which the tape stands still until the job is stopped.
+    pub hold_at: Option<usize>,
 }
 
 /// Where batches are cut.
@@ -64,7 +66,7 @@ pub(super) struct Pipeline {
 pub fn job(case: &Case, place: Place<'_>) -> Result<Value, Missing> {
     let pipeline = pipeline(case)?;
     let parallelism = if pipeline.keyed { place.parallelism } else { 1 };
-    let mut operators = sources(case, place.steps, ends(case));
+    let mut operators = sources(case, place, ends(case));
     operators.extend(pipeline.operators);
     let mut inputs = vec![pipeline.last.to_owned()];
     let mut outputs = vec![""];
@@ -97,10 +99,10 @@ fn ends(_case: &Case) -> &'static str {
 }
 
 /// A source for each input of the tape.
-fn sources(case: &Case, steps: Steps, ends: &str) -> Vec<Value> {
+fn sources(case: &Case, place: Place<'_>, ends: &str) -> Vec<Value> {
     let inputs = case.inputs();
     let source = |input: u64| {
-        json!({
+        let mut source = json!({
             "uid": format!("tape-{input}"),
             "source": "tape",
             "format": "json",
@@ -109,11 +111,15 @@ fn sources(case: &Case, steps: Steps, ends: &str) -> Vec<Value> {
                 "path": case.tape.display().to_string(),
                 "input": input,
                 "inputs": inputs,
-                "steps": steps.name(),
+                "steps": place.steps.name(),
                 "ends": ends,
                 "unbounded": !case.spec["tape"]["unbounded"].is_null(),
             },
-        })
+        });
+        if let Some(line) = place.hold_at {
+            source["config"]["hold-at"] = line.into();
+        }
+        source
     };
     (1..=inputs).map(source).collect()
 }

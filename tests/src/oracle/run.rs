@@ -1,16 +1,15 @@
 //! Runs cases in one host and says which agree.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use serde_json::Value;
+use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use super::job::{Missing, Place, Steps, job};
 use super::{Case, compare, model};
 use crate::guests;
 use crate::host::Host;
+use crate::wait;
 
 /// How long a case may take on a busy machine.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -25,6 +24,8 @@ pub struct Scope {
     pub parallelism: u64,
     /// Of the functions.
     pub family: Family,
+    /// Stops the job at a line drawn from this seed, and lets it go on from its savepoint at another parallelism.
+    pub restore: Option<u64>,
 }
 
 impl Default for Scope {
@@ -32,6 +33,7 @@ impl Default for Scope {
         Self {
             parallelism: 1,
             family: Family::Frame,
+            restore: None,
         }
     }
 }
@@ -77,6 +79,16 @@ pub enum Outcome {
     NotYet(String),
 }
 
+/// What a job wrote.
+struct Written {
+    lines: Vec<String>,
+    /// Late elements that its window dropped, where it has one.
+    dropped: Option<u64>,
+}
+
+/// What a job answered, or why it did not.
+type Answers = std::result::Result<Written, String>;
+
 /// A host that runs cases.
 pub struct Runner {
     host: Host,
@@ -110,12 +122,21 @@ impl Runner {
                 plugin: scope.family.component().1,
                 parallelism: scope.parallelism,
                 steps,
+                hold_at: None,
             };
-            let job = match job(case, place) {
-                Ok(job) => job,
-                Err(Missing(what)) => return Ok(Outcome::NotYet(what)),
+            if let Err(Missing(what)) = job(case, place) {
+                return Ok(Outcome::NotYet(what));
+            }
+            let answers = match scope.restore.map_or(Ok(None), |seed| case.cut(seed))? {
+                None => self.answers(case, place, None)?,
+                Some(line) => self.answers_of_two(case, place, line)?,
             };
-            if let Some(difference) = self.difference(case, &job, out, scope)? {
+            let difference = match answers {
+                Ok(answers) => self.difference(case, answers, scope)?,
+                Err(failure) => Some(failure),
+            };
+            std::fs::remove_dir_all(&out).with_context(|| out.display().to_string())?;
+            if let Some(difference) = difference {
                 return Ok(Outcome::Differs(format!("by {}: {difference}", steps.name())));
             }
         }
@@ -141,28 +162,94 @@ impl Runner {
         Ok(dropped)
     }
 
-    fn difference(&self, case: &Case, job: &Value, out: PathBuf, scope: Scope) -> Result<Option<String>> {
-        let id = match self.host.submit(&job.to_string()) {
+    /// What a job answers, or how it failed; with the savepoint that it starts from.
+    fn answers(&self, case: &Case, place: Place<'_>, savepoint: Option<&str>) -> Result<Answers> {
+        let Ok(job) = job(case, place) else {
+            bail!("{}: there was a job before", case.name);
+        };
+        let query = savepoint.map_or_else(String::new, |path| format!("?savepointPath={path}"));
+        let id = match self.host.submit_with(&job.to_string(), &query) {
             Ok(id) => id,
-            Err(refusal) => return Ok(Some(format!("{refusal:#}"))),
+            Err(refusal) => return Ok(Err(format!("{refusal:#}"))),
         };
-        if let Err(failure) = self.host.wait_for(&id, "FINISHED", LIMIT) {
-            return Ok(Some(format!("{failure:#}")));
+        match self.host.wait_for(&id, "FINISHED", LIMIT) {
+            Ok(()) => self.written(case, &id, place),
+            Err(failure) => Ok(Err(format!("{failure:#}"))),
         }
-        let got = compare::written(&out).and_then(compare::merged);
-        let mut got = match got {
-            Ok(got) => got,
-            Err(error) => return Ok(Some(format!("{error:#}"))),
+    }
+
+    /// The same, where the job is stopped at a line and another goes on from its savepoint at another parallelism.
+    fn answers_of_two(&self, case: &Case, place: Place<'_>, line: usize) -> Result<Answers> {
+        // Both write to one place: what the first pre-committed may be the second's to commit.
+        let first = Place {
+            hold_at: Some(line),
+            ..place
         };
-        if let Some(dropped) = self.late_records_dropped(&id)? {
+        let Ok(held) = job(case, first) else {
+            bail!("{}: there was a job before", case.name);
+        };
+        let id = match self.host.submit(&held.to_string()) {
+            Ok(id) => id,
+            Err(refusal) => return Ok(Err(format!("{refusal:#}"))),
+        };
+        let wanted = case.records_before(line)?;
+        wait::until("the tape stands still", LIMIT, || {
+            let metric = self
+                .host
+                .get_ok(&format!("/v1/jobs/{id}/metrics?get=numRecordsRead"))?;
+            let read = metric[0]["value"].as_str().unwrap_or_default();
+            Ok(match read.parse() {
+                Ok(read) if wanted <= read && self.is_running(&id)? => Ok(()),
+                _ => Err(format!("{read} of {wanted} records, {}", self.host.state(&id)?)),
+            })
+        })?;
+        let savepoint = self.host.stop_with_savepoint(&id)?;
+        let dropped = self.late_records_dropped(&id)?;
+        let second = Place {
+            parallelism: 3 - place.parallelism.clamp(1, 2),
+            ..place
+        };
+        let written = self.answers(case, second, Some(&savepoint))?;
+        Ok(written.map(|written| Written {
+            dropped: written.dropped.map(|later| later + dropped.unwrap_or(0)),
+            ..written
+        }))
+    }
+
+    /// Whether the job and all its tasks run.
+    fn is_running(&self, job: &str) -> Result<bool> {
+        let details = self.host.get_ok(&format!("/v1/jobs/{job}"))?;
+        let vertices = details["vertices"].as_array();
+        let run = vertices
+            .into_iter()
+            .flatten()
+            .all(|vertex| vertex["status"] == "RUNNING");
+        Ok(run && details["state"] == "RUNNING")
+    }
+
+    /// What the sink of a job has committed, and what its window has counted.
+    fn written(&self, case: &Case, job: &str, place: Place<'_>) -> Result<Answers> {
+        let lines = match compare::written(place.out).and_then(compare::merged) {
+            Ok(lines) => lines,
+            Err(error) => return Ok(Err(format!("{}: {error:#}", case.name))),
+        };
+        let dropped = self.late_records_dropped(job)?;
+        Ok(Ok(Written { lines, dropped }))
+    }
+
+    fn difference(&self, case: &Case, written: Written, scope: Scope) -> Result<Option<String>> {
+        let Written {
+            lines: mut got,
+            dropped,
+        } = written;
+        if let Some(dropped) = dropped {
             let at = case.lines()?;
             got.push(format!(
                 "{{\"at\":{at},\"metric\":\"{LATE_METRIC}\",\"count\":{dropped}}}"
             ));
         }
-        std::fs::remove_dir_all(&out).with_context(|| out.display().to_string())?;
         let mut order = case.order();
-        if scope.parallelism > 1 {
+        if scope.parallelism > 1 || scope.restore.is_some() {
             // Nothing is promised between keys of different subtasks, here as in Flink.
             order.push("key".to_owned());
         }

@@ -73,6 +73,18 @@ fn kept_cases_agree_with_flink_by_functions_on_the_typed_worlds() -> Result<()> 
 }
 
 #[test]
+fn kept_cases_agree_with_flink_when_restored_in_the_middle_at_another_parallelism() -> Result<()> {
+    let restore = Some(1);
+    agree(
+        Scope {
+            restore,
+            ..Scope::default()
+        },
+        &[1],
+    )
+}
+
+#[test]
 fn a_wrong_answer_is_found() -> Result<()> {
     let mut case = Case::read(&kept(1).join("timers-order"))?;
     let Some(line) = case.expected.get_mut(100) else {
@@ -98,6 +110,7 @@ fn the_job_file_of_a_case_runs_by_itself() -> Result<()> {
         plugin: &component,
         parallelism: 2,
         steps: Steps::Runs,
+        hold_at: None,
     };
     let Ok(file) = job(&case, place) else {
         bail!("the case cannot be run");

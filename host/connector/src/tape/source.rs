@@ -186,6 +186,13 @@ impl Reader {
             }
         }
         self.clock = clock;
+        if let Some(Line::Of { input: of, what }) = self.line_at(self.next)
+            && let What::Signal(SourceSignal::Time(TimeSignal::Watermark(time))) = what
+            && (*of == input && Some(*time) > watermark)
+        {
+            // The next line says a later one: timers that wait for a clock that advances fire with that.
+            watermark = None;
+        }
         if self.next == 0 || (watermark.is_none() && !is_idle) {
             return;
         }
@@ -198,6 +205,10 @@ impl Reader {
                 what,
             });
         }
+    }
+
+    fn line_at(&self, number: u64) -> Option<&Line> {
+        self.lines.as_ref()?.get(number as usize)
     }
 
     fn tick(&mut self, step: u64, line: u64, moves_clock: bool) {
