@@ -2,8 +2,8 @@
 //!
 //! For tumbling and sliding event-time windows with the default trigger, no evictor, no lateness, and a function whose
 //! accumulators merge in any order. Results are those of [`super::operator`], timers are not: one serves all keys of a
-//! key group and window ([`due`]). What a key keeps, and how running aggregates make a window cost a constant number of
-//! merges, is in [`stored`].
+//! key group and window (`due`). What a key keeps, and how running aggregates make a window cost a constant number of
+//! merges, is in `stored`.
 //!
 //! One difference: a window that has fired for a key stays gone for it, also right after a restore, when the watermark
 //! begins anew; elements for it are late.
