@@ -8,6 +8,7 @@ pub mod example;
 pub mod guests;
 pub mod host;
 pub mod oracle;
+pub mod service;
 pub mod skip;
 pub mod text;
 pub mod wait;

@@ -9,6 +9,7 @@ use crate::frame::{
     finish_emission, output_len, start_answer, start_emission, take_output, write_error_answer,
 };
 use crate::host::{self, op};
+use crate::http::HttpRequest;
 use crate::metrics::Metrics;
 use crate::overlay::Overlay;
 use crate::record::Writer;
@@ -23,6 +24,7 @@ const TAG_SIDE: u32 = 17;
 const TAG_STATE: u32 = 18;
 const TAG_TIMERS: u32 = 19;
 const TAG_WRITES: u32 = 20;
+const TAG_REQUESTS: u32 = 22;
 const TAG_METRICS: u32 = 23;
 
 /// What is kept between calls for its memory alone, and the metrics.
@@ -31,6 +33,7 @@ pub(crate) struct Buffers {
     pub(crate) answer: Vec<u8>,
     side: Vec<u8>,
     timers: Vec<u8>,
+    requests: Vec<u8>,
     pub(crate) writes: Vec<u8>,
     scratch: Vec<u8>,
     pub(crate) request: Vec<u8>,
@@ -76,6 +79,7 @@ impl<'f> Call<'f> {
         start_answer(&mut buffers.answer);
         buffers.side.clear();
         buffers.timers.clear();
+        buffers.requests.clear();
         buffers.writes.clear();
         buffers.overlay.clear();
         buffers.metrics.discard();
@@ -120,6 +124,7 @@ impl<'f> Call<'f> {
         let pending = output_len(&buffers.answer)
             + buffers.side.len()
             + buffers.writes.len()
+            + buffers.requests.len()
             + buffers.prefetched.set_len()
             + buffers.overlay.len();
         self.is_reordered || pending > ANSWER_BYTES_TARGET
@@ -146,6 +151,7 @@ impl<'f> Call<'f> {
             (TAG_STATE, &buffers.scratch),
             (TAG_TIMERS, &buffers.timers),
             (TAG_WRITES, &buffers.writes),
+            (TAG_REQUESTS, &buffers.requests),
             (TAG_METRICS, &buffers.request),
         ]
         .map(|(tag, bytes)| Section { tag, bytes });
@@ -233,6 +239,13 @@ impl<'f> Call<'f> {
         self.output_rows += u32::from(port == 0);
         if out.len() > ANSWER_BYTES_TARGET {
             self.send_output();
+        }
+    }
+
+    /// Makes a request of the current row.
+    pub(crate) fn request(&mut self, request: &HttpRequest) {
+        if let Err(error) = request.write(self.row_index, &mut self.buffers.requests) {
+            self.latched.get_or_insert(error);
         }
     }
 

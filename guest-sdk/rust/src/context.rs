@@ -6,6 +6,7 @@ use crate::call::{Call, TimeDomain};
 use crate::declare::SideOutput;
 use crate::error::{Error, Result};
 use crate::frame::FLAG_NULL;
+use crate::http::HttpRequest;
 use crate::record::{Emit, Writer};
 
 const REGISTER: u8 = 1;
@@ -70,6 +71,12 @@ impl<'f, O: ?Sized> Context<'f, O> {
             }
             value.write_to(out)
         });
+    }
+
+    /// Makes a request, for async functions alone: [`AsyncFunction::on_completion`](crate::AsyncFunction::on_completion)
+    /// gets the answer.
+    pub fn request(&mut self, request: HttpRequest) {
+        self.call.request(&request);
     }
 
     /// The key of the record or timer at hand; empty on a stream that is not keyed.

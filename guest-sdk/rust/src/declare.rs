@@ -129,6 +129,7 @@ pub struct Declare {
     raw_state: bool,
     side_outputs: Vec<SideOutputDeclaration>,
     merges: bool,
+    grants: Vec<&'static str>,
 }
 
 impl Declare {
@@ -142,7 +143,13 @@ impl Declare {
             raw_state: false,
             side_outputs: Vec::new(),
             merges: false,
+            grants: Vec::new(),
         }
+    }
+
+    /// What the function needs beyond the sandbox.
+    pub(crate) fn grant(&mut self, grant: &'static str) {
+        self.grants.push(grant);
     }
 
     /// The input's format, where its type says too little: CSV is read as `str` or `[u8]`.
@@ -321,7 +328,7 @@ impl Declare {
             "raw-state": self.raw_state,
             "side-outputs": self.side_outputs,
             "merges": self.merges,
-            "grants": [],
+            "grants": self.grants,
         })
     }
 

@@ -15,6 +15,7 @@
 /// | `trigger` | [`Trigger`](crate::window::Trigger) |
 /// | `evictor` | [`Evictor`](crate::window::Evictor) |
 /// | `window_assigner` | [`WindowAssigner`](crate::window::WindowAssigner) |
+/// | `asynchronous` | [`AsyncFunction`](crate::AsyncFunction) |
 ///
 /// On a native target it makes `fn functions()` alone, for tests by [`testing`](crate::testing).
 #[macro_export]

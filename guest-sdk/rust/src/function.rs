@@ -1,6 +1,7 @@
 //! The kinds of function that a user writes, and how each consumes the rows of a call.
 
 mod aggregate;
+mod asynchronous;
 mod filter;
 mod flat_map;
 mod key_selector;
@@ -10,6 +11,7 @@ mod process;
 mod reduce;
 
 pub use aggregate::{AggregateFunction, OwnedRecord};
+pub use asynchronous::AsyncFunction;
 pub use filter::FilterFunction;
 pub use flat_map::FlatMapFunction;
 pub use key_selector::KeySelector;
@@ -19,6 +21,7 @@ pub use process::{KeyedProcessFunction, Timer};
 pub use reduce::ReduceFunction;
 
 pub(crate) use aggregate::AggregateRunner;
+pub(crate) use asynchronous::AsyncRunner;
 pub(crate) use filter::FilterRunner;
 pub(crate) use flat_map::FlatMapRunner;
 pub(crate) use key_selector::KeySelectorRunner;

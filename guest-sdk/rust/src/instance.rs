@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use crate::call::{Buffers, Call};
 use crate::error::Error;
 use crate::function::{
-    AggregateFunction, AggregateRunner, FilterFunction, FilterRunner, FlatMapFunction, FlatMapRunner,
-    KeySelector, KeySelectorRunner, KeyedProcessFunction, MapFunction, MapRunner, OpenContext, OpenRequest,
-    OwnedRecord, ProcessRunner, ReduceFunction, ReduceRunner, Runner,
+    AggregateFunction, AggregateRunner, AsyncFunction, AsyncRunner, FilterFunction, FilterRunner,
+    FlatMapFunction, FlatMapRunner, KeySelector, KeySelectorRunner, KeyedProcessFunction, MapFunction,
+    MapRunner, OpenContext, OpenRequest, OwnedRecord, ProcessRunner, ReduceFunction, ReduceRunner, Runner,
 };
 use crate::operator_state::{RestoreContext, SnapshotContext};
 use crate::record::Input;
@@ -95,6 +95,12 @@ impl Registration {
     /// A [`WindowAssigner`].
     pub const fn window_assigner<F: WindowAssigner>(name: &'static str) -> Self {
         let make = || -> Box<dyn Runner> { Box::new(WindowAssignerRunner::<F>::default()) };
+        Self { name, make }
+    }
+
+    /// An [`AsyncFunction`].
+    pub const fn asynchronous<F: AsyncFunction>(name: &'static str) -> Self {
+        let make = || -> Box<dyn Runner> { Box::new(AsyncRunner::<F>::default()) };
         Self { name, make }
     }
 

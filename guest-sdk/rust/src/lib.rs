@@ -67,6 +67,7 @@ mod export;
 mod frame;
 mod function;
 mod host;
+mod http;
 mod instance;
 pub mod log;
 mod metrics;
@@ -83,9 +84,10 @@ pub use context::Context;
 pub use declare::{Declare, SideOutput, StateOptions};
 pub use error::{Error, Result};
 pub use function::{
-    AggregateFunction, FilterFunction, FlatMapFunction, KeySelector, KeyedProcessFunction, MapFunction,
-    OpenContext, OwnedRecord, ReduceFunction, RuntimeContext, Timer,
+    AggregateFunction, AsyncFunction, FilterFunction, FlatMapFunction, KeySelector, KeyedProcessFunction,
+    MapFunction, OpenContext, OwnedRecord, ReduceFunction, RuntimeContext, Timer,
 };
+pub use http::{HttpRequest, HttpResponse, RequestError};
 pub use instance::Registration;
 pub use metrics::{Counter, Gauge, Histogram};
 pub use operator_state::{OperatorListState, RestoreContext, SnapshotContext};
@@ -101,11 +103,11 @@ pub mod prelude {
     #[cfg(not(target_arch = "wasm32"))]
     pub use crate::testing;
     pub use crate::{
-        AggregateFunction, AggregatingState, Context, Counter, Declare, Elements, Emit, Error, Evictor,
-        FilterFunction, FlatMapFunction, Fold, FoldedState, Format, Gauge, Histogram, Json, KeySelector,
-        KeyedProcessFunction, ListState, MapFunction, MapState, OpenContext, OperatorListState,
-        ProcessWindowFunction, ReduceFunction, ReducingState, Registration, RestoreContext, Result,
-        RuntimeContext, SideOutput, SnapshotContext, StateOptions, TimeDomain, Timer, Trigger, TriggerResult,
-        ValueState, Window, WindowAssigner, Writer,
+        AggregateFunction, AggregatingState, AsyncFunction, Context, Counter, Declare, Elements, Emit, Error,
+        Evictor, FilterFunction, FlatMapFunction, Fold, FoldedState, Format, Gauge, Histogram, HttpRequest,
+        HttpResponse, Json, KeySelector, KeyedProcessFunction, ListState, MapFunction, MapState, OpenContext,
+        OperatorListState, ProcessWindowFunction, ReduceFunction, ReducingState, Registration,
+        RestoreContext, Result, RuntimeContext, SideOutput, SnapshotContext, StateOptions, TimeDomain, Timer,
+        Trigger, TriggerResult, ValueState, Window, WindowAssigner, Writer,
     };
 }

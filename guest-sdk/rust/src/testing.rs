@@ -30,6 +30,7 @@ mod answer;
 mod encode;
 mod host;
 mod model;
+mod requests;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -41,6 +42,7 @@ use crate::call::TimeDomain;
 use crate::error::{Error, Result};
 use crate::function::{KeyedProcessFunction, RuntimeContext};
 use crate::host::native;
+use crate::http::HttpRequest;
 use crate::instance::{Instance, Registration};
 use answer::{Answer, Reply};
 use encode::{FrameRow, RowKind};
@@ -70,6 +72,7 @@ pub struct Harness {
     processing_time: i64,
     /// The kind keeps or keys records rather than emit others.
     is_filter: bool,
+    requests: Vec<HttpRequest>,
 }
 
 impl Harness {
@@ -128,6 +131,7 @@ impl Harness {
             watermark: i64::MIN,
             processing_time: 0,
             is_filter,
+            requests: Vec::new(),
         };
         let request = request.to_string();
         harness.with_host(|instance| instance.open(&registrations, &request))?;
@@ -297,6 +301,7 @@ impl Harness {
                 let consumed = answer.consumed;
                 let kept = self.is_filter.then_some(rows);
                 model.apply(&answer, kept).map_err(Error::Failed)?;
+                self.requests.extend(answer.requests);
                 Ok(consumed)
             }
             Ok(Reply::Error(error)) => {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`operator`], [`source`], [`sink`], [`clock`] | the seams that connectors and plugins implement |
 //! | [`builtin`] | operators that the host runs itself: key-by, rolling aggregations |
+//! | [`asynchronous`] | async I/O: elements that wait for answers from outside |
 //! | [`window`] | windows: assigners, triggers, evictors, merging, the operator |
 //! | [`broadcast`] | broadcast state |
 //! | [`output`] | where an operator's results go |
@@ -18,6 +19,7 @@
 //! | [`executor`] | who runs tasks: threads, or the simulator's one loop |
 //! | [`pause_points`] | steps at which a test stops the process to kill it |
 
+pub mod asynchronous;
 pub mod broadcast;
 pub mod builtin;
 mod channel;

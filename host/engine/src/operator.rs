@@ -10,7 +10,7 @@ use wasmill_model::batch::Batch;
 use wasmill_model::element::{Barrier, Tick};
 use wasmill_model::id::{CheckpointId, JobId, OperatorUid};
 use wasmill_model::key::{KeyGroupRange, MaxParallelism};
-use wasmill_model::time::Timestamp;
+use wasmill_model::time::{TimeSignal, Timestamp};
 use wasmill_state::backend::{KeyedStateBackend, StateSnapshot};
 use wasmill_state::timers::{TimeDomain, Timer, TimerQueue};
 
@@ -104,6 +104,35 @@ pub trait Operator: Send {
     /// input's watermarks it hears only the last one, [`wasmill_model::time::WATERMARK_END`].
     fn makes_watermarks(&self) -> bool {
         false
+    }
+
+    /// Whether it takes no row now: it has as many in flight as it may. It takes some later, without a call.
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    /// After [`Operator::on_watermark`] or [`Operator::on_status`]: whether the signal waits behind what is in flight.
+    /// The operator emits it by [`Output::signal`] when its turn has come; else the task passes it on.
+    fn delay_signal(&mut self, signal: TimeSignal) -> bool {
+        let _ = signal;
+        false
+    }
+
+    /// Whether something has come from outside the dataflow that [`Operator::on_ready`] is to take. What makes it so
+    /// wakes the task.
+    fn has_ready(&self) -> bool {
+        false
+    }
+
+    /// Where [`Operator::has_ready`]: takes a step's worth of what has come, and emits. There is credit.
+    fn on_ready(&mut self, context: &mut OperatorContext, out: &mut Output) -> Result<(), TaskError> {
+        let _ = (context, out);
+        Ok(())
+    }
+
+    /// After [`Operator::on_end`]: whether nothing is in flight any more. The end goes on only then.
+    fn is_drained(&self) -> bool {
+        true
     }
 
     /// All inputs are idle now, or one of them is active again; the same goes downstream after this.

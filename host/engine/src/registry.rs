@@ -7,6 +7,7 @@ use serde_json::Value;
 use wasmill_model::function::{Format, FunctionDescription};
 use wasmill_model::graph::{FunctionRef, JobSettings};
 
+use crate::asynchronous::{AsyncFunction, RequestClients};
 use crate::error::TaskError;
 pub use crate::exchange::CustomPartitioner;
 use crate::operator::Operator;
@@ -97,6 +98,16 @@ pub trait FunctionProvider: Send + Sync {
     fn watermark_generator(&self, function: &FunctionRef) -> Result<Box<dyn WatermarkGenerator>, TaskError> {
         Err(not_here(function, "generates watermarks"))
     }
+
+    /// Makes the async function of one subtask (G14).
+    fn async_function(
+        &self,
+        function: &FunctionRef,
+        settings: &JobSettings,
+    ) -> Result<Box<dyn AsyncFunction>, TaskError> {
+        let _ = settings;
+        Err(not_here(function, "makes requests"))
+    }
 }
 
 fn not_here(function: &FunctionRef, what: &str) -> TaskError {
@@ -115,4 +126,6 @@ pub struct Registry {
     pub sinks: BTreeMap<String, SinkFactory>,
     /// Components; `None` in hosts without (tests of the engine alone).
     pub functions: Option<Arc<dyn FunctionProvider>>,
+    /// What performs the requests of async functions; `None` in hosts without.
+    pub clients: Option<Arc<dyn RequestClients>>,
 }

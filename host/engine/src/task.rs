@@ -74,6 +74,10 @@ enum Work {
     End {
         node: usize,
     },
+    /// The operator has been told of the end, and has rows in flight.
+    Drain {
+        node: usize,
+    },
     Barrier {
         barrier: Arc<Barrier>,
     },
@@ -188,6 +192,14 @@ impl Task {
             });
         }
         self.overdrawn = false;
+        if self.parts.chain.take_ready()? {
+            return Ok(Step::Progress);
+        }
+        let is_stalled = self.is_stalled();
+        self.parts.chain.note_stalled(is_stalled);
+        if is_stalled {
+            return self.wait_for_room(woken);
+        }
         if self.parts.chain.has_pending() {
             self.parts.chain.work_on()?;
             return Ok(Step::Progress);
@@ -207,6 +219,32 @@ impl Task {
         self.waiting = Some(Waiting::Input);
         Ok(Step::Blocked {
             until: self.next_due(),
+        })
+    }
+
+    /// Whether what is next waits for an operator that has too many rows in flight, or some at the end of its input.
+    fn is_stalled(&self) -> bool {
+        let chain = &self.parts.chain;
+        if chain.has_pending() {
+            return chain.is_stalled();
+        }
+        match self.work.front() {
+            Some(Work::Batch { .. }) => chain.is_full(0),
+            Some(Work::Drain { node }) => !chain.nodes[*node].operator.is_drained(),
+            _ => false,
+        }
+    }
+
+    /// Timers fire meanwhile, but not within a watermark.
+    fn wait_for_room(&mut self, woken: bool) -> Result<Step, TaskError> {
+        let fired = !self.parts.chain.has_pending() && self.fire_processing_timers()?;
+        if fired || woken {
+            return Ok(Step::Progress);
+        }
+        let timer = self.next_timer().filter(|_| !self.parts.chain.has_pending());
+        let until = [timer, self.parts.chain.next_flush(), self.next_wake()];
+        Ok(Step::Blocked {
+            until: until.into_iter().flatten().min(),
         })
     }
 
@@ -375,6 +413,7 @@ impl Task {
             Work::Tick(tick) => self.on_tick(tick),
             Work::Clock { node } => self.move_clock(node),
             Work::End { node } => self.end(node),
+            Work::Drain { node } => self.end(node + 1),
             Work::Barrier { barrier } => self.snapshot(&barrier),
         }
     }
@@ -401,6 +440,10 @@ impl Task {
     }
 
     fn process(&mut self, port: u16, batch: Batch) -> Result<(), TaskError> {
+        if self.parts.chain.is_full(0) {
+            self.work.push_front(Work::Batch { port, rest: batch });
+            return Ok(());
+        }
         let rows = self.pace.rows();
         let taken = if batch.rows() <= rows {
             self.parts.chain.process(port, &batch)?
@@ -418,7 +461,7 @@ impl Task {
     fn end(&mut self, node: usize) -> Result<(), TaskError> {
         if node < self.parts.chain.nodes.len() {
             self.parts.chain.on_end(node)?;
-            self.work.push_front(Work::End { node: node + 1 });
+            self.work.push_front(Work::Drain { node });
             return Ok(());
         }
         self.parts.chain.control(&StreamElement::End);

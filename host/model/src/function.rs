@@ -64,6 +64,9 @@ impl FunctionDescription {
     }
 }
 
+/// The grant of a function that makes requests over HTTP.
+pub const GRANT_HTTP: &str = "http";
+
 /// What a function does with a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -90,6 +93,8 @@ pub enum FunctionKind {
     Evictor,
     /// Says which windows an element belongs to.
     WindowAssigner,
+    /// Makes requests whose answers come later (G14).
+    Async,
 }
 
 impl FunctionKind {
@@ -344,10 +349,25 @@ impl FunctionDescription {
                 bad.name
             ));
         }
-        if let Some(grant) = self.grants.first() {
-            return fail(format!(
+        if self.kind == FunctionKind::Async && self.is_buffering() {
+            return fail(
+                "an async function keeps no state of its own: remove `operator-state` and `raw-state`"
+                    .to_owned(),
+            );
+        }
+        self.check_grants().or_else(fail)
+    }
+
+    fn check_grants(&self) -> Result<(), String> {
+        if let Some(grant) = self.grants.iter().find(|grant| *grant != GRANT_HTTP) {
+            return Err(format!(
                 "grant `{}` is unknown to this host",
                 grant.escape_debug()
+            ));
+        }
+        if !self.grants.is_empty() && self.kind != FunctionKind::Async {
+            return Err(format!(
+                "grant `{GRANT_HTTP}` is for async functions alone: make it one, or remove the grant"
             ));
         }
         Ok(())

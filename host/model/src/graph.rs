@@ -8,6 +8,7 @@ use crate::function::{Format, FunctionDescription};
 use crate::id::OperatorUid;
 use crate::key::MaxParallelism;
 
+pub mod asynchronous;
 mod validate;
 mod watermarks;
 pub mod window;
@@ -101,6 +102,9 @@ pub enum OperatorKind {
         description: FunctionDescription,
         /// The job file's `config` for it.
         config: serde_json::Value,
+        /// How it is called, where it is an async function (G14).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        asynchronous: Option<Box<asynchronous::AsyncSpec>>,
     },
     /// Partitions by key (G6). Computes the key where it is native; with a function, that function's
     /// operator comes before this one and has set the key already.

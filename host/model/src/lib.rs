@@ -8,6 +8,7 @@
 //! | [`id`] | newtypes for names and numbers |
 //! | [`time`] | timestamps and durations |
 //! | [`graph`] | the logical graph of a job and its validation |
+//! | [`request`] | requests of async functions, and the answers to them, as bytes |
 //! | [`function`] | what a function declares of itself: kind, state, side outputs |
 
 pub mod batch;
@@ -16,5 +17,6 @@ pub mod function;
 pub mod graph;
 pub mod id;
 pub mod key;
+pub mod request;
 pub mod row;
 pub mod time;

@@ -44,6 +44,11 @@ pub const KIND_EVICT_BEFORE: u8 = 27;
 /// An evictor runs after it.
 pub const KIND_EVICT_AFTER: u8 = 28;
 
+/// The requests of an element are answered.
+pub const KIND_COMPLETION: u8 = 32;
+/// The time of an element with requests is over.
+pub const KIND_TIMEOUT: u8 = 33;
+
 /// The row has a timestamp.
 pub const FLAG_TIMESTAMP: u8 = 1;
 /// The row has a key, in the row or in the frame's KEYS.
@@ -60,6 +65,9 @@ pub const EXTENSION_SOURCE_POSITION: u16 = 2;
 
 /// The line of a tape that the record came from, `u64`; what the record causes has the same.
 pub const EXTENSION_CAUSE: u16 = 3;
+
+/// A request of the element: `continuation length u32, continuation, response`; no response where it was not answered.
+pub const EXTENSION_REQUEST: u16 = 4;
 
 /// Bytes of a cause with its tag and length.
 const CAUSE_LEN: usize = 14;

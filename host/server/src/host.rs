@@ -41,6 +41,7 @@ use crate::config::{ConfigError, Settings};
 use crate::job::error::JobFileError;
 use crate::job::lower::{LowerOptions, LoweredJob, PluginLookup, lower};
 use crate::job::{ParsedJob, parse};
+use crate::requests::HttpClients;
 use job::{Job, Phase};
 use store::{JobRecord, JobStore, SavepointRef, StoredState};
 use trigger::Triggers;
@@ -437,6 +438,7 @@ fn slots_of(jobs: &BTreeMap<JobId, Arc<Job>>) -> u32 {
 pub fn connectors() -> Registry {
     let mut registry = Registry::default();
     wasmill_connector::register(&mut registry);
+    registry.clients = Some(Arc::new(HttpClients::default()));
     registry
 }
 

@@ -6,6 +6,7 @@
 //! | [`config`] | the host's settings |
 //! | [`host`] | jobs and plugins of a data directory, whoever asks for them |
 //! | [`rest`] | HTTP |
+//! | [`requests`] | what async functions ask for over HTTP |
 //! | [`cli`], [`logging`] | the command line |
 
 pub mod cli;
@@ -13,4 +14,5 @@ pub mod config;
 pub mod host;
 pub mod job;
 pub mod logging;
+pub mod requests;
 pub mod rest;

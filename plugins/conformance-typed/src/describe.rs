@@ -25,7 +25,8 @@ pub const DESCRIPTION: &str = r#"{"version":1,"functions":[
  {"name":"processing-chain","kind":"value","encoding":"utf8"}]},
 {"name":"buffering","kind":"flat-map","input":"lines","output":"lines","raw-state":true,
  "operator-state":[{"name":"buffer","mode":"list"},{"name":"seen","mode":"union"},{"name":"setting","mode":"broadcast"}]},
-{"name":"lifecycle","kind":"flat-map","input":"lines","output":"lines"}
+{"name":"lifecycle","kind":"flat-map","input":"lines","output":"lines"},
+{"name":"async","kind":"async","input":"lines","output":"lines","grants":["http"]}
 ]}"#;
 
 /// What follows `"name":` in an object without nested objects.

@@ -1,6 +1,7 @@
 //! The functions of `conformance` on the typed worlds, with a binding generator and no SDK.
 #![cfg(target_arch = "wasm32")] // The names of its exports are none that a native linker takes.
 
+mod asynchronous;
 mod buffering;
 #[path = "../../conformance/src/command.rs"]
 mod command;
@@ -10,7 +11,19 @@ mod process;
 
 #[allow(unsafe_code, missing_docs)] // Generated.
 mod bindings {
-    wit_bindgen::generate!({ path: "../../wit", world: "all", pub_export_macro: true });
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "
+            package wasmill:conformance;
+            world conformance {
+                include wasmill:function/all@1.0.0;
+                include wasmill:function/%async@1.0.0;
+            }
+        ",
+        world: "wasmill:conformance/conformance",
+        generate_all,
+        pub_export_macro: true,
+    });
 }
 
 use std::cell::{Cell, RefCell};

@@ -1,5 +1,6 @@
 //! One function of every kind and state kind, with the SDK: `README.md` says what each does.
 
+mod asynchronous;
 mod buffering;
 mod command;
 mod lifecycle;
@@ -153,4 +154,5 @@ wasmill_sdk::export! {
     "process" => process process::Process,
     "buffering" => flat_map buffering::Buffering,
     "lifecycle" => flat_map lifecycle::Lifecycle,
+    "async" => asynchronous asynchronous::Asks,
 }

@@ -1,5 +1,6 @@
 //! Tests of the whole: the real binary, real components, real files.
 
+mod asynchronous;
 mod commands;
 mod examples;
 mod hostile;

@@ -1,14 +1,16 @@
 //! The functions of the simulated job: ordinary implementations of the product's operator.
 //!
-//! (pass →) count (value state, a timer a key) → gather (map and list state, a timer a key) → buffer (operator
+//! (pass →) (ask →) count (value state, a timer a key) → gather (map and list state, a timer a key) → buffer (operator
 //! state). What they emit does not depend on the order in which records meet.
 
+pub(crate) mod ask;
 mod buffer;
 mod count;
 mod gather;
 mod pass;
 
 use serde_json::Value;
+use wasmill_engine::asynchronous::AsyncFunction;
 use wasmill_engine::error::TaskError;
 use wasmill_engine::operator::{Operator, OperatorContext};
 use wasmill_engine::registry::{CustomPartitioner, FunctionProvider};
@@ -50,6 +52,10 @@ impl FunctionProvider for Functions {
             "buffer" => Ok(Box::new(buffer::Buffer::default())),
             other => Err(TaskError::user(format!("there is no function `{other}`"))),
         }
+    }
+
+    fn async_function(&self, _: &FunctionRef, _: &JobSettings) -> Result<Box<dyn AsyncFunction>, TaskError> {
+        Ok(Box::new(ask::Ask))
     }
 
     fn partitioner(&self, _: &FunctionRef) -> Result<Box<dyn CustomPartitioner>, TaskError> {

@@ -1,12 +1,14 @@
-//! The simulated job: source (→ partition → pass) → key-by → count → key-by → gather (→ buffer) → sink: two hash exchanges, so
+//! The simulated job: source (→ partition → pass) (→ ask) → key-by → count → key-by → gather (→ buffer) → sink: two hash exchanges, so
 //! that channels are aligned at two levels. At times sliding windows count the keys' records beside that. Parallelisms, chaining, the partition and how watermarks are made are drawn anew
 //! for every start.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 use wasmill_engine::registry::Registry;
-use wasmill_model::function::Format;
+use wasmill_model::function::{Format, GRANT_HTTP};
+use wasmill_model::graph::asynchronous::{AsyncSpec, OutputMode, RetrySpec};
 use wasmill_model::graph::window::{AssignerSpec, WindowClock, WindowFunctionSpec, WindowSpec};
 use wasmill_model::graph::{
     CheckpointMode, CheckpointSettings, FunctionRef, InputRef, JobSettings, KeySelector, LogicalGraph,
@@ -16,10 +18,12 @@ use wasmill_model::id::OperatorUid;
 use wasmill_model::key::MaxParallelism;
 
 use crate::functions::Functions;
+use crate::functions::ask::Clients;
 use crate::model::{Counts, WindowCounts};
 use crate::random::Random;
 use crate::sink::{Shared, SimSink};
 use crate::source::SimSource;
+use crate::world::SimExecutor;
 
 /// The size of windows: a slice of a slide has two parts.
 pub(crate) const WINDOW_MS: i64 = 40;
@@ -34,6 +38,8 @@ pub(crate) struct Shape {
     pub(crate) input: Arc<Vec<Vec<String>>>,
     pub(crate) checkpointing: CheckpointSettings,
     pub(crate) has_buffer: bool,
+    /// Whether something outside is asked about each record.
+    pub(crate) has_ask: bool,
     /// As in Flink, the end of one stream while all others are idle is the end of event time: what timers then say
     /// depends on what has come by then.
     pub(crate) has_idleness: bool,
@@ -74,6 +80,7 @@ impl Shape {
             input,
             checkpointing,
             has_buffer: random.once_in(2),
+            has_ask: random.clone().once_in(2),
             has_idleness: random.once_in(4),
             has_windows: random.once_in(2),
             // So long that state does not fit into the manifest.
@@ -141,6 +148,9 @@ impl Shape {
         };
         operators.add("source", source, None);
         operators.add_partition();
+        if self.has_ask {
+            operators.add_ask();
+        }
         operators.add_key_by("key", KeySelector::Value);
         let windows = self.has_windows.then(|| operators.branch("windows", windows()));
         operators.add("count", function("count", "process"), None);
@@ -208,6 +218,7 @@ fn function_of(name: &str, kind: &str, output: &str) -> OperatorKind {
         plugin: "sha256:0".to_owned(),
         description: serde_json::from_value(description).unwrap(),
         config: Value::Null,
+        asynchronous: None,
     }
 }
 
@@ -243,6 +254,38 @@ impl Operators<'_> {
         self.add("pass", function_of("pass", "flat-map", "raw"), None);
     }
 
+    /// How it is done may differ from start to start; that it is done stays.
+    fn add_ask(&mut self) {
+        let OperatorKind::Function {
+            plugin,
+            mut description,
+            config,
+            ..
+        } = function_of("ask", "async", "raw")
+        else {
+            return;
+        };
+        description.grants.push(GRANT_HTTP.to_owned());
+        let spec = AsyncSpec {
+            capacity: 1 + self.random.below(5) as u32,
+            order: [OutputMode::Ordered, OutputMode::Unordered][self.random.below(2) as usize],
+            timeout_ms: 0,
+            retry: Some(RetrySpec {
+                attempts: u32::MAX,
+                delay_ms: 3,
+                ..RetrySpec::default()
+            }),
+            grants: BTreeMap::from([(GRANT_HTTP.to_owned(), Value::Null)]),
+        };
+        let kind = OperatorKind::Function {
+            plugin,
+            description,
+            config,
+            asynchronous: Some(Box::new(spec)),
+        };
+        self.add("ask", kind, None);
+    }
+
     /// A key-by has the parallelism of what it follows.
     fn add_key_by(&mut self, uid: &str, selector: KeySelector) {
         let parallelism = self.list.last().and_then(|operator| operator.parallelism);
@@ -276,7 +319,7 @@ impl Operators<'_> {
     }
 }
 
-pub(crate) fn registry(shape: &Shape, external: &Shared) -> Arc<Registry> {
+pub(crate) fn registry(shape: &Shape, external: &Shared, executor: &Arc<SimExecutor>) -> Arc<Registry> {
     let mut registry = Registry::default();
     let shards = shape.input.clone();
     let source = move || SimSource {
@@ -298,5 +341,6 @@ pub(crate) fn registry(shape: &Shape, external: &Shared) -> Arc<Registry> {
         padding: shape.padding,
         never_late: !shape.has_idleness,
     }));
+    registry.clients = Some(Arc::new(Clients(executor.clone())));
     Arc::new(registry)
 }

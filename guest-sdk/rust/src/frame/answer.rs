@@ -1,6 +1,6 @@
 //! An answer in the making: OUTPUT is written in place, the other sections are appended to it.
 
-/// Sections that an answer of this SDK can have.
+/// Sections that an answer of this SDK can have: one with requests has no state.
 const SECTIONS_MAX: usize = 6;
 const HEADER: usize = 16;
 /// Where OUTPUT starts: behind the longest directory.

@@ -38,6 +38,10 @@ pub(crate) const KIND_TRIGGER_CLEAR: u8 = 26;
 pub(crate) const KIND_EVICT_BEFORE: u8 = 27;
 /// An evictor runs after it.
 pub(crate) const KIND_EVICT_AFTER: u8 = 28;
+/// The requests of an element are answered.
+pub(crate) const KIND_COMPLETION: u8 = 32;
+/// The time of an element with requests is over.
+pub(crate) const KIND_TIMEOUT: u8 = 33;
 
 /// The row has a timestamp.
 pub(crate) const FLAG_TIMESTAMP: u8 = 1;
@@ -103,6 +107,11 @@ impl<'f> Row<'f> {
                 &[]
             },
         })
+    }
+
+    /// Headers and answers.
+    pub(crate) fn extension(&self) -> &'f [u8] {
+        self.extension
     }
 
     /// A header of the record by name.

@@ -1,6 +1,7 @@
 //! Reads answers as the host does, and refuses what the document does not allow.
 
 use crate::error::Error;
+use crate::http::HttpRequest;
 
 /// A row of OUTPUT or SIDE.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +50,7 @@ pub(super) struct Answer {
     pub(super) timers: Vec<TimerRequest>,
     pub(super) writes: Vec<Write>,
     pub(super) metrics: Vec<(u32, f64)>,
+    pub(super) requests: Vec<HttpRequest>,
 }
 
 /// Effects, or the error of one row.
@@ -124,6 +126,7 @@ impl Answer {
                 19 => answer.timers = timers(section)?,
                 20 => answer.writes = writes(section)?,
                 21 => error = Some(error_of(section)?),
+                22 => answer.requests = requests(section)?,
                 23 => answer.metrics = metrics(section)?,
                 other => return Err(format!("answer section {other}")),
             }
@@ -253,6 +256,19 @@ fn error_of(section: &[u8]) -> Result<(u32, Error), String> {
         other => return Err(format!("error kind {other}")),
     };
     Ok((row, error))
+}
+
+fn requests(section: &[u8]) -> Result<Vec<HttpRequest>, String> {
+    let (mut cursor, mut requests) = (Cursor(section), Vec::new());
+    while !cursor.0.is_empty() {
+        let mut entry = Cursor(cursor.0);
+        let length = entry.length()?;
+        let mut entry = Cursor(&cursor.take(length)?[4..]);
+        let (_row, request_len) = (entry.u32()?, entry.length()?);
+        let request = entry.take(request_len)?;
+        requests.push(HttpRequest::read(request, entry.0)?);
+    }
+    Ok(requests)
 }
 
 fn metrics(section: &[u8]) -> Result<Vec<(u32, f64)>, String> {

@@ -8,6 +8,8 @@ pub(super) enum RowKind {
     Element = 1,
     EventTimer = 2,
     ProcessingTimer = 3,
+    Completion = 32,
+    Timeout = 33,
 }
 
 /// One row to be sent.
@@ -18,6 +20,8 @@ pub(super) struct FrameRow {
     pub(super) value: Option<Vec<u8>>,
     pub(super) timestamp: Option<i64>,
     pub(super) headers: Vec<(String, Vec<u8>)>,
+    /// Extension entries behind those of the headers.
+    pub(super) answers: Vec<u8>,
 }
 
 impl FrameRow {
@@ -32,6 +36,7 @@ impl FrameRow {
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), value.to_vec()))
                 .collect(),
+            answers: Vec::new(),
         }
     }
 
@@ -42,6 +47,7 @@ impl FrameRow {
             value: Some(Vec::new()),
             timestamp: Some(at),
             headers: Vec::new(),
+            answers: Vec::new(),
         }
     }
 }
@@ -95,7 +101,7 @@ fn put(out: &mut Vec<u8>, number: usize) {
 fn rows(content: &FrameContent<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     for row in content.rows {
-        let extension = extension(&row.headers);
+        let extension = [extension(&row.headers), row.answers.clone()].concat();
         let value = row.value.as_deref().unwrap_or_default();
         let key = row
             .key

@@ -81,6 +81,7 @@ fn function(uid: &str, kind: FunctionKind, inputs: &[&str]) -> LogicalOperator {
         plugin: "sha256:0".to_owned(),
         description,
         config: Value::Null,
+        asynchronous: None,
     };
     operator(uid, kind, inputs)
 }

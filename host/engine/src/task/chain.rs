@@ -209,11 +209,15 @@ impl Chain {
         !self.pending.is_empty()
     }
 
-    /// Gives operators what is pending, until all is done or timers have fired: those may emit much, so that the
-    /// caller has to look at the credits first.
+    /// Gives operators what is pending, until all is done, one is full, or timers have fired: those may emit much, so that
+    /// the caller has to look at the credits first.
     pub(crate) fn work_on(&mut self) -> Result<(), TaskError> {
         while let Some(pending) = self.pending.pop_front() {
             match pending {
+                Pending::Rows { node, .. } if self.is_full(node) => {
+                    self.pending.push_front(pending);
+                    return Ok(());
+                }
                 Pending::Rows { node, port, batch } => {
                     let taken = self.call(node, port, &batch)?;
                     if taken < batch.rows() {
@@ -258,8 +262,9 @@ impl Chain {
                 .on_watermark(&mut node.context, &mut node.output)
                 .map_err(|error| node.named(error))?;
         }
-        if !makes_own {
-            self.nodes[index].output.signal(signal);
+        let node = &mut self.nodes[index];
+        if !makes_own && !node.operator.delay_signal(signal) {
+            node.output.signal(signal);
         }
         self.deliver(index, Place::Front)?;
         Ok(false)
@@ -338,6 +343,48 @@ impl Chain {
         Ok(any)
     }
 
+    /// Whether an operator takes no row now; a chain without operators takes all.
+    pub(crate) fn is_full(&self, index: usize) -> bool {
+        self.nodes.get(index).is_some_and(|node| node.operator.is_full())
+    }
+
+    /// Whether what is pending waits for an operator that is full.
+    pub(crate) fn is_stalled(&self) -> bool {
+        matches!(self.pending.front(), Some(Pending::Rows { node, .. }) if self.is_full(*node))
+    }
+
+    /// Takes what has come to operators from outside the dataflow; false where there was nothing. What they emit
+    /// comes of what they took long ago, so it goes before what they are to be given, and not before what they emitted.
+    pub(crate) fn take_ready(&mut self) -> Result<bool, TaskError> {
+        let mut any = false;
+        for index in 0..self.nodes.len() {
+            let is_behind = |pending: &Pending| match pending {
+                Pending::Rows { node, .. } | Pending::Signal { node, .. } => *node <= index,
+            };
+            let node = &mut self.nodes[index];
+            if node.operator.has_ready() && self.pending.iter().all(is_behind) {
+                any = true;
+                node.operator
+                    .on_ready(&mut node.context, &mut node.output)
+                    .map_err(|error| node.named(error))?;
+                self.deliver(index, Place::Front)?;
+            }
+        }
+        Ok(any)
+    }
+
+    /// The chain waits for an operator that is full, or does not any more; that counts as want of credit.
+    pub(crate) fn note_stalled(&mut self, is_stalled: bool) {
+        match (is_stalled, self.blocked_since) {
+            (true, None) => self.blocked_since = Some(self.now),
+            (false, Some(since)) => {
+                self.blocked_ms += self.now.saturating_sub(since);
+                self.blocked_since = None;
+            }
+            _ => {}
+        }
+    }
+
     /// Sends an item that is no batch on every edge.
     pub(crate) fn control(&mut self, item: &StreamElement) {
         for edge in &mut self.edges {
@@ -355,13 +402,8 @@ impl Chain {
             }
             clear &= edge.drain();
         }
-        match (clear, self.blocked_since) {
-            (true, Some(since)) => {
-                self.blocked_ms += self.now.saturating_sub(since);
-                self.blocked_since = None;
-            }
-            (false, None) => self.blocked_since = Some(self.now),
-            _ => {}
+        if !clear {
+            self.note_stalled(true);
         }
         clear
     }

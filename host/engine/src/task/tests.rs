@@ -22,6 +22,7 @@ use super::mailbox::{Reporter, TaskReport};
 use super::snapshot::CheckpointFiles;
 use super::*;
 
+mod asynchronous;
 mod oracle;
 mod source_time;
 

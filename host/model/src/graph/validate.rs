@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::watermarks;
 use super::window::WindowFunctionSpec;
 use super::{
     FunctionRef, InputRef, KeySelector, LogicalGraph, LogicalOperator, OperatorKind, Partitioner,
     RollingAggregation,
 };
+use super::{asynchronous, watermarks};
 use crate::function::{Format, FunctionKind};
 use crate::id::OperatorUid;
 
@@ -178,6 +178,7 @@ impl LogicalGraph {
             }
             check_window(operator)?;
             check_function(operator)?;
+            asynchronous::check(operator)?;
             self.check_keyed(operator)?;
             self.check_both_keys(operator, &formats)?;
             let input = input.unwrap_or_default();
@@ -312,7 +313,9 @@ impl LogicalOperator {
             | OperatorKind::Rolling { .. }
             | OperatorKind::Window { .. } => true,
             OperatorKind::Function { description, .. } => {
-                description.kind.needs_key() || description.is_buffering()
+                description.kind.needs_key()
+                    || description.is_buffering()
+                    || description.kind == FunctionKind::Async
             }
             OperatorKind::KeyBy { .. }
             | OperatorKind::Partition { .. }

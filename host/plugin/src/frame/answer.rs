@@ -8,6 +8,7 @@ mod decoder;
 use std::ops::{Range, RangeInclusive};
 
 use bytes::Bytes;
+use wasmill_engine::asynchronous::Request;
 use wasmill_model::batch::Batch;
 use wasmill_model::row::{FLAG_NULL, FLAG_TIMESTAMP, HEADER_LEN, KIND_ELEMENT, RowRef};
 use wasmill_state::timers::TimeDomain;
@@ -87,6 +88,8 @@ pub struct Answer {
     pub writes: Range<usize>,
     /// Metrics by number.
     pub metrics: Vec<(u32, f64)>,
+    /// Requests, in order.
+    pub requests: Vec<Request>,
 }
 
 /// What a guest said.
@@ -132,11 +135,6 @@ pub fn decode(bytes: Bytes, question: Question<'_>, scope: &CallScope) -> Result
             header.consumed, question.rows
         )));
     }
-    if !section(SECTION_REQUESTS).is_empty() {
-        return Err(AnswerError(
-            "section REQUESTS: asynchronous requests belong to asynchronous functions, which this host does not run".to_owned(),
-        ));
-    }
     let decoder = Decoder {
         bytes: &bytes,
         consumed: header.consumed,
@@ -168,7 +166,11 @@ pub fn decode(bytes: Bytes, question: Question<'_>, scope: &CallScope) -> Result
     let metrics = decoder
         .metrics(section(SECTION_METRICS))
         .map_err(within(SECTION_METRICS))?;
+    let requests = decoder
+        .requests(section(SECTION_REQUESTS))
+        .map_err(within(SECTION_REQUESTS))?;
     Ok(Verdict::Answer(Box::new(Answer {
+        requests,
         consumed: header.consumed,
         output,
         side,

@@ -2,6 +2,7 @@
 
 use wasmill_model::time::Timestamp;
 
+use super::answers::AnsweredRequest;
 use super::keys::NONE;
 use super::scope::CallScope;
 
@@ -14,6 +15,8 @@ pub struct RecordAtHand {
     pub is_null: bool,
     /// Its extension.
     pub extension: Vec<u8>,
+    /// Requests of an element and their answers, for imports.
+    pub answers: Vec<AnsweredRequest>,
 }
 
 /// The window at hand, of the typed family.

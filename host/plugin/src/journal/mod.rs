@@ -3,6 +3,7 @@
 //! Invariant: a call that fails leaves no trace: state writes, rows, timers and metrics sit here with
 //! read-your-writes, and are applied on success only. Both families share it.
 
+pub mod answers;
 pub mod at_hand;
 pub mod effects;
 mod fold;

@@ -7,6 +7,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
+use wasmill_engine::asynchronous::Request;
 use wasmill_engine::metrics::OperatorMetrics;
 use wasmill_model::function::{BuiltInReduce, FunctionDescription, StateKind};
 use wasmill_model::time::WATERMARK_NONE;
@@ -90,6 +91,8 @@ pub struct CallScope {
     context_json: Arc<str>,
     states: Vec<DeclaredState>,
     ids: Vec<StateId>,
+    /// Requests that the call has made.
+    pub(super) requests: Vec<Request>,
     limits: ScopeLimits,
     backend: Option<Box<dyn KeyedStateBackend>>,
     /// What the writes and timers of the call have cost.
@@ -124,6 +127,7 @@ impl CallScope {
             row: 0,
             last_cause: None,
             operator_bytes: 0,
+            requests: Vec::new(),
             overlay: Overlay::default(),
             ids: states.iter().map(|state| state.id).collect(),
             description,
@@ -217,6 +221,7 @@ impl CallScope {
     pub fn undo(&mut self) {
         self.overlay.clear();
         self.timers.clear();
+        self.requests.clear();
         self.emissions.undo();
         self.metrics.undo();
     }

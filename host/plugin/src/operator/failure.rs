@@ -39,6 +39,11 @@ impl CallFailure {
         }
     }
 
+    /// Whether the guest said that another attempt may succeed.
+    pub(crate) fn asks_for_retry(&self) -> bool {
+        matches!(self.cause, Cause::Refused(RefusalKind::Retry, _))
+    }
+
     /// The error of the task, which names the record where it is known.
     pub(crate) fn into_task_error(self, blueprint: &Blueprint, work: &Work<'_>) -> TaskError {
         let record = self.row.and_then(|row| work.record(row));

@@ -164,6 +164,10 @@ impl FrameCaller {
                 .iter()
                 .any(|timer| timer.domain == domain && timer.timestamp <= clock)
         });
+        for request in &answer.requests {
+            let made = scope.request(request.clone());
+            made.map_err(|error| wrong(format!("answer: section REQUESTS: {error}")))?;
+        }
         apply::apply(&answer, &self.encoder, &self.prefetched, scope, context).map_err(host_error)?;
         match passed_on {
             Some(batch) => out.emit(0, batch),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use wasmill_checkpoint::handle::OperatorState;
+use wasmill_engine::asynchronous::Request;
 use wasmill_engine::error::TaskError;
 use wasmill_engine::operator::{Operator, OperatorContext, OperatorSnapshot};
 use wasmill_engine::output::Output;
@@ -41,6 +42,8 @@ pub struct FunctionOperator {
     spare: Option<Box<dyn KeyedStateBackend>>,
     /// From `open` on.
     running: Option<Running>,
+    /// See [`FunctionOperator::asks_for_retry`].
+    asks_for_retry: bool,
 }
 
 struct Running {
@@ -77,6 +80,7 @@ impl FunctionOperator {
             pace,
             spare: Some(Box::new(MemoryBackend::new(nothing, MaxParallelism::DEFAULT))),
             running: None,
+            asks_for_retry: false,
         }
     }
 
@@ -141,6 +145,19 @@ impl FunctionOperator {
         Ok(())
     }
 
+    /// Requests that the last call has made.
+    pub(super) fn take_requests(&mut self) -> Vec<Request> {
+        match &mut self.running {
+            Some(running) => running.instance.guest.host_mut().take_requests(),
+            None => Vec::new(),
+        }
+    }
+
+    /// Whether the last call has failed by asking for another attempt.
+    pub(super) fn asks_for_retry(&self) -> bool {
+        self.asks_for_retry
+    }
+
     /// Calls for rows from the front of the work and returns how many were consumed.
     pub(crate) fn run(
         &mut self,
@@ -157,6 +174,7 @@ impl FunctionOperator {
         let started = Instant::now();
         let bound = self.pace.bound();
         let result = running.attempt(&self.blueprint, work, bound, context, &mut self.spare, out);
+        self.asks_for_retry = matches!(&result, Err(failure) if failure.asks_for_retry());
         match result {
             Ok(done) => {
                 self.pace.learn(done.consumed, started.elapsed());

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`provider`] | from a job's function to an operator |
 //! | [`function`] | the operator: attempts, isolation of the failing record, recycling |
+//! | [`asynchronous`] | the same for async functions, one element a call |
 //! | [`blueprint`], `instance` | what all instances of a function share; one instance and its life |
 //! | `frame`, `typed` | one call of each family, applied on success |
 //! | [`pace`] | how many rows go into one call |
@@ -13,6 +14,7 @@
 //! Invariant: rows that `process` says are consumed have all their effects in state, timers and output;
 //! of the others there is none.
 
+pub mod asynchronous;
 pub mod blueprint;
 mod failure;
 mod frame;

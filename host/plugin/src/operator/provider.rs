@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
+use wasmill_engine::asynchronous::AsyncFunction;
 use wasmill_engine::error::TaskError;
 use wasmill_engine::operator::Operator;
 use wasmill_engine::registry::FunctionProvider;
@@ -14,6 +15,7 @@ use wasmill_engine::window::trigger::Trigger;
 use wasmill_model::function::FunctionDescription;
 use wasmill_model::graph::{FunctionRef, JobSettings};
 
+use super::asynchronous::GuestAsyncFunction;
 use super::blueprint::Blueprint;
 use super::function::FunctionOperator;
 use super::window::assigner::ComponentAssigner;
@@ -144,5 +146,19 @@ impl FunctionProvider for PluginFunctions {
     ) -> Result<Box<dyn WindowAssigner>, TaskError> {
         let blueprint = self.shared(assigner, settings)?;
         Ok(Box::new(ComponentAssigner::new(blueprint, time)))
+    }
+
+    fn async_function(
+        &self,
+        function: &FunctionRef,
+        settings: &JobSettings,
+    ) -> Result<Box<dyn AsyncFunction>, TaskError> {
+        let FunctionRef {
+            plugin,
+            description,
+            config,
+        } = function;
+        let blueprint = self.blueprint(plugin, description, config, settings)?;
+        Ok(Box::new(GuestAsyncFunction::new(blueprint)))
     }
 }

@@ -8,7 +8,7 @@ use wasmill_engine::error::TaskError;
 use wasmill_engine::operator::OperatorContext;
 use wasmill_engine::output::Output;
 use wasmill_model::key::{self, KeyGroup};
-use wasmill_model::row::{RowHeader, RowRef};
+use wasmill_model::row::{KIND_COMPLETION, KIND_TIMEOUT, RowHeader, RowRef};
 use wasmill_state::backend::KeyedStateBackend;
 use wasmill_state::timers::{TimeDomain, Timer};
 
@@ -23,6 +23,7 @@ use crate::journal::overlay::Address;
 use crate::journal::scope::CallScope;
 use crate::sandbox::{CallBudget, Guest};
 use crate::typed::exports::{Function, TypedExports};
+use crate::typed::generated::exports::wasmill::function::async_function;
 use crate::typed::generated::wasmill::function::types::{Element, Error};
 
 /// Between two looks at the clock, in rows.
@@ -251,8 +252,25 @@ impl TypedCaller {
             Function::Window(_) | Function::Trigger(_) | Function::Evictor(_) => Err(Cause::Host(
                 TaskError::host("a part of a window was called with a record"),
             )),
+            Function::Async(function) => asynchronous(guest, function, row, element),
         }
     }
+}
+
+/// A record of an async function, or the answers to its requests, or the end of its time.
+fn asynchronous(
+    guest: &mut Guest<CallScope>,
+    function: &async_function::Guest,
+    row: RowRef<'_>,
+    element: &Element,
+) -> Result<(), Cause> {
+    let read = guest.host_mut().record.read_answers();
+    read.map_err(|error| Cause::Host(TaskError::host(format!("an answer cannot be read: {error}"))))?;
+    answer(guest.call(CallBudget::Call, |store| match row.kind() {
+        KIND_COMPLETION => function.call_complete(store, element),
+        KIND_TIMEOUT => function.call_timeout(store, element),
+        _ => function.call_invoke(store, element),
+    }))
 }
 
 /// One fired timer; true where it changed what is due.

@@ -292,6 +292,7 @@ mod tests {
             FunctionKind::Trigger,
             FunctionKind::Evictor,
             FunctionKind::WindowAssigner,
+            FunctionKind::Async,
         ];
         let names =
             |(interface, functions): Exports| (interface, functions.iter().map(|(name, _)| *name).collect());

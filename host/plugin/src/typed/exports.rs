@@ -31,6 +31,8 @@ pub(crate) enum Function {
     Evictor(interfaces::evictor::Guest),
     /// `window-assigner`
     WindowAssigner(interfaces::window_assigner::Guest),
+    /// `async-function`
+    Async(interfaces::async_function::Guest),
 }
 
 /// All that one function needs.
@@ -70,6 +72,7 @@ impl TypedExports {
             FunctionKind::WindowAssigner => {
                 Function::WindowAssigner(load!(window_assigner, store, instance, pre))
             }
+            FunctionKind::Async => Function::Async(load!(async_function, store, instance, pre)),
         };
         let checkpointed = if is_buffering {
             Some(load!(checkpointed, store, instance, pre))

@@ -7,6 +7,7 @@ pub(crate) mod exports;
 mod imports;
 mod keyed_state;
 pub mod linker;
+mod requests;
 
 use crate::journal::scope::CallScope;
 use crate::sandbox::GuestData;

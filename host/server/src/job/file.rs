@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wasmill_model::graph::Tie;
 
+pub mod asynchronous;
 pub mod window;
 
 use super::units::{DurationText, SizeText};
@@ -150,7 +151,7 @@ pub enum RecordFormat {
     Csv,
 }
 
-/// One operator. Exactly one of `source`, `sink`, `function`, `key-by`, `partition`, `rolling`, `window`, `union` and
+/// One operator. Exactly one of `source`, `sink`, `function`, `async`, `key-by`, `partition`, `rolling`, `window`, `union` and
 /// `assign-timestamps` says what it does.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -166,6 +167,11 @@ pub struct Operator {
     pub sink: Option<String>,
     /// A component's function: `plugin/function`.
     pub function: Option<String>,
+    /// Calls a component's async function.
+    #[serde(rename = "async")]
+    pub asynchronous: Option<asynchronous::Async>,
+    /// What the function of an `async` may do beyond the sandbox.
+    pub grants: Option<asynchronous::Grants>,
     /// Partitions by key; it must come before operators with keyed state.
     pub key_by: Option<KeyBy>,
     /// Redistributes records without a key.

@@ -3,6 +3,7 @@
 //! Invariant: every refusal points at the value that is to be changed. What the graph's own validation
 //! refuses is mapped back to the operator's place.
 
+mod asynchronous;
 mod operator;
 mod settings;
 mod watermarks;
@@ -171,10 +172,12 @@ fn is_uid(uid: &str) -> bool {
 /// What the operator does, and a number where others do the same.
 fn derived_uid(operator: &Operator, given: &[&str], before: &[(String, bool)]) -> String {
     let what = operator::kind_of(operator).unwrap_or("operator");
-    let detail = [&operator.source, &operator.sink, &operator.function]
-        .into_iter()
-        .flatten()
-        .next();
+    let asynchronous = operator
+        .asynchronous
+        .as_ref()
+        .map(|asynchronous| &asynchronous.function);
+    let named = [&operator.source, &operator.sink, &operator.function];
+    let detail = named.into_iter().flatten().chain(asynchronous).next();
     let mut base = what.to_owned();
     if let Some(detail) = detail {
         base.push('-');

@@ -1,7 +1,9 @@
-//! Secrets in connectors' settings: `{env: NAME}` and `{file: PATH}`.
+//! Secrets in connectors' settings and in grants: `{env: NAME}` and `{file: PATH}`.
 //!
 //! Invariant: a graph that is stored or shown holds the references; their values exist only in the copy
 //! that a starting job is built from.
+
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 use wasmill_model::graph::{LogicalGraph, OperatorKind};
@@ -14,13 +16,28 @@ const SECRET_BYTES_MAX: u64 = 64 * 1024;
 pub fn resolve(graph: &mut LogicalGraph) -> Result<(), String> {
     for operator in &mut graph.operators {
         let uid = operator.uid.clone();
-        let (OperatorKind::Source { config, .. } | OperatorKind::Sink { config, .. }) = &mut operator.kind
-        else {
-            continue;
-        };
-        *config = resolved(config).map_err(|e| format!("operator `{uid}`: {e}"))?;
+        let named = |e: String| format!("operator `{uid}`: {e}");
+        match &mut operator.kind {
+            OperatorKind::Source { config, .. } | OperatorKind::Sink { config, .. } => {
+                *config = resolved(config).map_err(named)?;
+            }
+            OperatorKind::Function {
+                asynchronous: Some(spec),
+                ..
+            } => spec.grants = resolved_grants(&spec.grants).map_err(named)?,
+            _ => {}
+        }
     }
     Ok(())
+}
+
+/// A copy of what is granted to a function with the secrets in it.
+pub fn resolved_grants(grants: &BTreeMap<String, Value>) -> Result<BTreeMap<String, Value>, String> {
+    let resolved = grants.iter().map(|(name, grant)| {
+        let grant = resolved(grant).map_err(|e| format!("grant `{name}`: {e}"))?;
+        Ok((name.clone(), grant))
+    });
+    resolved.collect()
 }
 
 /// A copy of one connector's settings with the secrets in it. The settings as a whole are never a reference: a

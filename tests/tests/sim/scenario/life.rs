@@ -44,7 +44,7 @@ impl Scenario {
         let spec = JobSpec {
             id: job,
             graph: self.shape.graph(&mut self.random)?,
-            registry: job::registry(&self.shape, &self.external),
+            registry: job::registry(&self.shape, &self.external, &executor),
             storage: storage.clone(),
             slots: 8,
             restore: self.restore_from(job, from, &storage),

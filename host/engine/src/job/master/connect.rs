@@ -10,6 +10,7 @@ use wasmill_model::id::OperatorUid;
 use wasmill_model::key::MaxParallelism;
 
 use super::JobError;
+use crate::asynchronous::RequestClient;
 use crate::job::JobSpec;
 use crate::plan::{JobPlan, Promises};
 use crate::sink::Sink;
@@ -20,6 +21,8 @@ use crate::source::Source;
 pub(super) struct Connectors {
     pub(super) sources: BTreeMap<OperatorUid, Arc<dyn Source>>,
     pub(super) sinks: BTreeMap<OperatorUid, Arc<dyn Sink>>,
+    /// What performs the requests of async functions.
+    pub(super) clients: BTreeMap<OperatorUid, Arc<dyn RequestClient>>,
 }
 
 impl Connectors {
@@ -76,7 +79,24 @@ pub(super) fn connect(spec: &JobSpec) -> Result<Connectors, JobError> {
                 .to_owned(),
         });
     }
+    if connectors.drive_clock()
+        && let Some(operator) = spec.graph.operators.iter().find(|operator| is_async(operator))
+    {
+        return Err(JobError::Operator {
+            operator: operator.uid.clone(),
+            message: "a source of the job drives its clock, as a tape does, and answers to requests go by no tape: read \
+                      from another source, or write the answers on the tape"
+                .to_owned(),
+        });
+    }
     Ok(connectors)
+}
+
+fn is_async(operator: &LogicalOperator) -> bool {
+    let OperatorKind::Function { asynchronous, .. } = &operator.kind else {
+        return false;
+    };
+    asynchronous.is_some()
 }
 
 fn add(connectors: &mut Connectors, spec: &JobSpec, operator: &LogicalOperator) -> Result<(), String> {
@@ -111,6 +131,17 @@ fn add(connectors: &mut Connectors, spec: &JobSpec, operator: &LogicalOperator) 
         }
         OperatorKind::Function { .. } if registry.functions.is_none() => {
             return Err("this host runs no components".to_owned());
+        }
+        OperatorKind::Function {
+            asynchronous: Some(spec),
+            ..
+        } if !spec.grants.is_empty() => {
+            let clients = registry
+                .clients
+                .as_ref()
+                .ok_or("this host performs no requests")?;
+            let client = clients.client(&spec.grants)?;
+            connectors.clients.insert(operator.uid.clone(), client);
         }
         _ => {}
     }

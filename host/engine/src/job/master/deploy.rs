@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wasmill_checkpoint::handle::OperatorState;
-use wasmill_model::graph::{CheckpointMode, OperatorKind};
+use wasmill_model::graph::asynchronous::AsyncSpec;
+use wasmill_model::graph::{CheckpointMode, FunctionRef, OperatorKind};
 use wasmill_model::id::SubtaskId;
 use wasmill_model::key::hash;
 use wasmill_model::time::{Timestamp, WATERMARK_NONE};
@@ -15,6 +16,7 @@ use wasmill_model::time::{Timestamp, WATERMARK_NONE};
 use super::load::KeyedState;
 use super::shared::Counters;
 use super::{Master, Phase};
+use crate::asynchronous::operator::AsyncWaitOperator;
 use crate::builtin::{AssignTimestampsOperator, KeyByOperator, KeyReader, RollingOperator};
 use crate::channel::{self, Sender};
 use crate::error::TaskError;
@@ -191,7 +193,7 @@ impl Master {
                     runtime, metrics, source, strategy, restored,
                 ))));
             } else {
-                let operator = self.operator(chained)?;
+                let operator = self.operator(chained, channels.waker(subtask))?;
                 let context = self.context(subtask, place, runtime, metrics);
                 nodes.push(Node::new(place, operator, context, routes, restored));
             }
@@ -321,13 +323,17 @@ impl Master {
         })
     }
 
-    fn operator(&self, chained: &ChainedOperator) -> Result<Box<dyn Operator>, TaskError> {
+    fn operator(&self, chained: &ChainedOperator, waker: Arc<Waker>) -> Result<Box<dyn Operator>, TaskError> {
         let operator = &chained.operator;
+        if let Some(made) = self.asynchronous(chained, waker)? {
+            return Ok(made);
+        }
         let made: Option<Box<dyn Operator>> = match &operator.kind {
             OperatorKind::Function {
                 plugin,
                 description,
                 config,
+                ..
             } => match &self.spec.registry.functions {
                 Some(functions) => {
                     let settings = &self.spec.graph.settings;
@@ -363,6 +369,40 @@ impl Master {
             | OperatorKind::Union => None,
         };
         made.ok_or_else(|| missing(chained))
+    }
+
+    /// The operator of an async function.
+    fn asynchronous(
+        &self,
+        chained: &ChainedOperator,
+        waker: Arc<Waker>,
+    ) -> Result<Option<Box<dyn Operator>>, TaskError> {
+        let OperatorKind::Function {
+            plugin,
+            description,
+            config,
+            asynchronous: Some(spec),
+        } = &chained.operator.kind
+        else {
+            return Ok(None);
+        };
+        let function = FunctionRef {
+            plugin: plugin.clone(),
+            description: description.clone(),
+            config: config.clone(),
+        };
+        let functions = self
+            .spec
+            .registry
+            .functions
+            .as_ref()
+            .ok_or_else(|| missing(chained))?;
+        let function = functions.async_function(&function, &self.spec.graph.settings)?;
+        let client = self.connectors.clients.get(&chained.operator.uid).cloned();
+        let spec = AsyncSpec::clone(spec);
+        Ok(Some(Box::new(AsyncWaitOperator::new(
+            spec, function, client, waker,
+        ))))
     }
 
     /// How the operator's records get their event time, where it says.

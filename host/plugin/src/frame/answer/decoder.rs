@@ -3,6 +3,7 @@
 use std::ops::{Range, RangeInclusive};
 
 use bytes::Bytes;
+use wasmill_engine::asynchronous::Request;
 use wasmill_model::batch::Batch;
 use wasmill_model::row::RowError;
 use wasmill_model::time::Timestamp;
@@ -223,6 +224,43 @@ impl Decoder<'_> {
             metrics.push(metric);
         }
         Ok(metrics)
+    }
+
+    pub(super) fn requests(&self, range: Range<usize>) -> Result<Vec<Request>, String> {
+        let end = range.end;
+        let mut cursor = Cursor::new(&self.bytes[..end]);
+        cursor.take(range.start).map_err(short)?;
+        let mut requests = Vec::new();
+        while !cursor.is_done() {
+            let number = requests.len();
+            let request = self.request(&mut cursor);
+            requests.push(request.map_err(|error| format!("entry {number}: {error}"))?);
+        }
+        Ok(requests)
+    }
+
+    fn request(&self, cursor: &mut Cursor<'_>) -> Result<Request, String> {
+        let start = cursor.at();
+        let length = cursor.u32().map_err(short)? as usize;
+        let row = cursor.u32().map_err(short)?;
+        let request_len = cursor.u32().map_err(short)? as usize;
+        if row >= self.consumed {
+            return Err(format!(
+                "row {row} is not one of the {} rows consumed",
+                self.consumed
+            ));
+        }
+        let Some(continuation_len) = length.checked_sub(12 + request_len) else {
+            return Err(format!("{length} bytes cannot hold a request of {request_len}"));
+        };
+        let request_at = start + 12;
+        cursor.take(request_len).map_err(short)?;
+        let continuation_at = cursor.at();
+        cursor.take(continuation_len).map_err(short)?;
+        Ok(Request {
+            request: self.bytes.slice(request_at..continuation_at),
+            continuation: self.bytes.slice(continuation_at..cursor.at()),
+        })
     }
 
     fn metric(&self, cursor: &mut Cursor<'_>) -> Result<(u32, f64), String> {

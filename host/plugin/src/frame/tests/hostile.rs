@@ -37,7 +37,7 @@ fn a_wrong_header_or_directory_is_refused_by_its_place() {
         (twice, "section OUTPUT (16) is there twice"),
         (
             with(SECTION_REQUESTS, vec![0; 12]),
-            "section REQUESTS: asynchronous",
+            "section REQUESTS, entry 0: 0 bytes cannot hold a request",
         ),
         (
             with(SECTION_ERROR, vec![0; 8]),

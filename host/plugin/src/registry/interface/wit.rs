@@ -3,7 +3,7 @@
 use wasmill_model::function::FunctionKind;
 
 /// Functions of the interfaces that the host offers, as in `wit/`.
-pub(super) const IMPORTS: [(&str, &[&str]); 8] = [
+pub(super) const IMPORTS: [(&str, &[&str]); 9] = [
     ("types", &[]),
     (
         "runtime",
@@ -79,6 +79,17 @@ pub(super) const IMPORTS: [(&str, &[&str]); 8] = [
             "use-window",
         ],
     ),
+    (
+        "requests",
+        &[
+            "http",
+            "request-count",
+            "continuation",
+            "response-status",
+            "response-header",
+            "response-body",
+        ],
+    ),
     ("frame-host", &["host-call", "log"]),
 ];
 
@@ -143,6 +154,14 @@ pub(super) fn exports_of(kind: FunctionKind) -> Exports {
                 ("add", "func(list<u8>, ELEMENT) -> result<list<u8>, ERROR>"),
                 ("get-result", "func(list<u8>) -> result<list<u8>, ERROR>"),
                 ("merge", "func(list<u8>, list<u8>) -> result<list<u8>, ERROR>"),
+            ],
+        ),
+        FunctionKind::Async => (
+            "async-function",
+            &[
+                ("invoke", "func(ELEMENT) -> result<_, ERROR>"),
+                ("complete", "func(ELEMENT) -> result<_, ERROR>"),
+                ("timeout", "func(ELEMENT) -> result<_, ERROR>"),
             ],
         ),
         FunctionKind::Process => (

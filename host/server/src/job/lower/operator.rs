@@ -41,6 +41,7 @@ pub(super) fn kind_of(operator: &Operator) -> Result<&'static str, String> {
         ("source", operator.source.is_some()),
         ("sink", operator.sink.is_some()),
         ("function", operator.function.is_some()),
+        ("async", operator.asynchronous.is_some()),
         ("key-by", operator.key_by.is_some()),
         ("partition", operator.partition.is_some()),
         ("rolling", operator.rolling.is_some()),
@@ -55,7 +56,7 @@ pub(super) fn kind_of(operator: &Operator) -> Result<&'static str, String> {
             "it says both `{one}` and `{two}`: an operator does one thing"
         )),
         (None, _) => Err(
-            "it does not say what it does: add one of `source`, `sink`, `function`, `key-by`, `partition`, \
+            "it does not say what it does: add one of `source`, `sink`, `function`, `async`, `key-by`, `partition`, \
                           `rolling`, `window`, `union`, `assign-timestamps`"
                 .to_owned(),
         ),
@@ -91,6 +92,8 @@ impl Lowering<'_> {
             self.sink(sink)?
         } else if let Some(function) = &operator.function {
             self.function(function)?
+        } else if let Some(asynchronous) = &operator.asynchronous {
+            self.asynchronous(asynchronous)?
         } else if let Some(partition) = operator.partition {
             OperatorKind::Partition {
                 partitioner: match partition {
@@ -149,10 +152,11 @@ impl Lowering<'_> {
     fn check_fields(&self, what: &str) -> Result<(), JobFileError> {
         let operator = self.operator;
         let key_function = operator.key_by.as_ref().is_some_and(|k| k.function.is_some());
-        let configured = matches!(what, "source" | "sink" | "function" | "window");
+        let configured = matches!(what, "source" | "sink" | "function" | "async" | "window");
         if operator.config.is_some() && !configured && !key_function {
             return Err(self.error("config", format!("`{what}` has no `config`: remove it")));
         }
+        super::asynchronous::check_grants(self, what)?;
         if operator.watermarks.is_some() && what != "source" {
             let message = format!(
                 "`watermarks` belongs to sources, not to `{what}`: remove it, or put an `assign-timestamps` behind it"
@@ -216,7 +220,12 @@ impl Lowering<'_> {
                 false => Err(unknown(&format!("`{uid}` has no side output"), side, &names)),
             };
         }
-        let Some((_, description)) = from.function.as_deref().and_then(|f| self.find_function(f).ok()) else {
+        let function = from.function.as_deref();
+        let function = function.or(from
+            .asynchronous
+            .as_ref()
+            .map(|asynchronous| asynchronous.function.as_str()));
+        let Some((_, description)) = function.and_then(|f| self.find_function(f).ok()) else {
             return Err(format!(
                 "`{uid}` is no function, so it has no side output `{side}`"
             ));
@@ -237,7 +246,7 @@ impl Lowering<'_> {
         }
     }
 
-    fn config(&self) -> Value {
+    pub(super) fn config(&self) -> Value {
         self.operator
             .config
             .clone()
@@ -304,6 +313,7 @@ impl Lowering<'_> {
             plugin: plugin.digest.clone(),
             description: description.clone(),
             config: self.config(),
+            asynchronous: None,
         }
     }
 
@@ -317,7 +327,10 @@ impl Lowering<'_> {
         })
     }
 
-    fn find_function(&self, name: &str) -> Result<(&ResolvedPlugin, &FunctionDescription), String> {
+    pub(super) fn find_function(
+        &self,
+        name: &str,
+    ) -> Result<(&ResolvedPlugin, &FunctionDescription), String> {
         let Some((plugin, function)) = name.split_once('/') else {
             return Err(format!("`{}` is not `plugin/function`", name.escape_debug()));
         };
