@@ -13,6 +13,7 @@ use crate::http::HttpRequest;
 use crate::metrics::Metrics;
 use crate::overlay::Overlay;
 use crate::record::Writer;
+use crate::state::broadcast::Broadcast;
 use crate::state::prefetched::Prefetched;
 use crate::window::Window;
 
@@ -43,6 +44,7 @@ pub(crate) struct Buffers {
     /// Of a window function, by slot: whether each window has a value of its own. Empty for other kinds, whose
     /// states are all in the namespace of the row.
     pub(crate) per_window: Vec<bool>,
+    pub(crate) broadcast: Broadcast,
 }
 
 /// The two clocks that timers go by.
@@ -63,6 +65,8 @@ pub(crate) struct Call<'f> {
     pub(crate) row_index: u32,
     /// Index of the current key's prefetched values.
     pub(crate) pair: Option<u32>,
+    /// The key whose keyed state is meant, where that is not the row's.
+    pub(crate) scanned_key: Option<u32>,
     /// What a plain emission carries.
     emit_timestamp: Option<i64>,
     /// Rows of the main output that are in the answer.
@@ -92,6 +96,7 @@ impl<'f> Call<'f> {
             row: Row::default(),
             row_index: 0,
             pair: None,
+            scanned_key: None,
             emit_timestamp: None,
             output_rows: 0,
             is_reordered: false,
@@ -161,6 +166,7 @@ impl<'f> Call<'f> {
     /// Replaces the answer by the error of the current row.
     pub(crate) fn fail(self, error: &Error) {
         self.buffers.metrics.discard();
+        self.buffers.broadcast.forget();
         write_error_answer(
             &mut self.buffers.answer,
             self.row_index,

@@ -13,7 +13,8 @@ use crate::function::AggregateFunction;
 use crate::operator_state::OperatorListState;
 use crate::record::{Format, Record};
 use crate::state::{
-    AggregatingState, Fold, FoldedState, ListState, MapKey, MapState, ReducingState, ValueState, codec,
+    AggregatingState, BroadcastState, Fold, FoldedState, ListState, MapKey, MapState, ReducingState,
+    ValueState, codec,
 };
 
 /// A named output beside the main one; `R` is the type of its records.
@@ -123,10 +124,13 @@ struct SideOutputDeclaration {
 pub struct Declare {
     kind: &'static str,
     input: Format,
+    second_input: Option<Format>,
     output: Format,
     states: Vec<StateDeclaration>,
     operator_states: Vec<OperatorStateDeclaration>,
     raw_state: bool,
+    /// Of a function whose second input is broadcast.
+    broadcast_states: Option<Vec<&'static str>>,
     side_outputs: Vec<SideOutputDeclaration>,
     merges: bool,
     grants: Vec<&'static str>,
@@ -137,10 +141,12 @@ impl Declare {
         Self {
             kind,
             input,
+            second_input: None,
             output,
             states: Vec::new(),
             operator_states: Vec::new(),
             raw_state: false,
+            broadcast_states: None,
             side_outputs: Vec::new(),
             merges: false,
             grants: Vec::new(),
@@ -150,6 +156,36 @@ impl Declare {
     /// What the function needs beyond the sandbox.
     pub(crate) fn grant(&mut self, grant: &'static str) {
         self.grants.push(grant);
+    }
+
+    /// Of a function with two inputs.
+    pub(crate) fn with_second_input(mut self, format: Format) -> Self {
+        self.second_input = Some(format);
+        self
+    }
+
+    /// Of a function whose second input is broadcast.
+    pub(crate) fn with_broadcast_states(mut self) -> Self {
+        self.broadcast_states = Some(Vec::new());
+        self
+    }
+
+    /// A map that every subtask holds alike, of a function whose second input is broadcast.
+    pub fn broadcast_state<K, V>(&mut self, name: &'static str) -> BroadcastState<K, V>
+    where
+        K: MapKey,
+        V: Serialize + DeserializeOwned + 'static,
+    {
+        let states = self.broadcast_states.get_or_insert_default();
+        states.push(name);
+        BroadcastState::new(states.len() as u32 - 1, name)
+    }
+
+    /// The second input's format, where its type says too little.
+    pub fn second_input_format(&mut self, format: Format) {
+        if self.second_input.is_some() {
+            self.second_input = Some(format);
+        }
     }
 
     /// The input's format, where its type says too little: CSV is read as `str` or `[u8]`.
@@ -318,7 +354,7 @@ impl Declare {
 
     /// One entry of `describe`'s functions.
     pub(crate) fn describe(&self, name: &str) -> Value {
-        json!({
+        let mut described = json!({
             "name": name,
             "kind": self.kind,
             "input": self.input,
@@ -329,7 +365,15 @@ impl Declare {
             "side-outputs": self.side_outputs,
             "merges": self.merges,
             "grants": self.grants,
-        })
+        });
+        if let Some(format) = self.second_input {
+            described["second-input"] = json!(format);
+        }
+        if let Some(states) = &self.broadcast_states {
+            let states = states.iter().map(|name| json!({ "name": name }));
+            described["broadcast-state"] = states.collect();
+        }
+        described
     }
 
     pub(crate) fn state(

@@ -16,6 +16,15 @@
 /// | `evictor` | [`Evictor`](crate::window::Evictor) |
 /// | `window_assigner` | [`WindowAssigner`](crate::window::WindowAssigner) |
 /// | `asynchronous` | [`AsyncFunction`](crate::AsyncFunction) |
+/// | `co_map` | [`CoMapFunction`](crate::CoMapFunction) |
+/// | `co_flat_map` | [`CoFlatMapFunction`](crate::CoFlatMapFunction) |
+/// | `co_process` | [`CoProcessFunction`](crate::CoProcessFunction) |
+/// | `broadcast_process` | [`BroadcastProcessFunction`](crate::BroadcastProcessFunction) |
+/// | `keyed_broadcast_process` | [`KeyedBroadcastProcessFunction`](crate::KeyedBroadcastProcessFunction) |
+/// | `timestamp_assigner` | [`TimestampAssigner`](crate::TimestampAssigner) |
+/// | `watermark_generator` | [`WatermarkGenerator`](crate::WatermarkGenerator) |
+/// | `partitioner` | [`Partitioner`](crate::Partitioner) |
+/// | `keyed_co_process` | [`KeyedCoProcessFunction`](crate::KeyedCoProcessFunction) |
 ///
 /// On a native target it makes `fn functions()` alone, for tests by [`testing`](crate::testing).
 #[macro_export]

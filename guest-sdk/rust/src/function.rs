@@ -2,39 +2,60 @@
 
 mod aggregate;
 mod asynchronous;
+mod broadcast_process;
+mod co_flat_map;
+mod co_map;
+mod co_process;
 mod filter;
 mod flat_map;
 mod key_selector;
 mod map;
 mod open;
+mod partitioner;
 mod process;
 mod reduce;
+mod time;
 
 pub use aggregate::{AggregateFunction, OwnedRecord};
 pub use asynchronous::AsyncFunction;
+pub use broadcast_process::{BroadcastProcessFunction, KeyedBroadcastProcessFunction};
+pub use co_flat_map::{CoFlatMapFunction, CoProcessFunction};
+pub use co_map::CoMapFunction;
+pub use co_process::KeyedCoProcessFunction;
 pub use filter::FilterFunction;
 pub use flat_map::FlatMapFunction;
 pub use key_selector::KeySelector;
 pub use map::MapFunction;
 pub use open::{OpenContext, RuntimeContext};
+pub use partitioner::Partitioner;
 pub use process::{KeyedProcessFunction, Timer};
 pub use reduce::ReduceFunction;
+pub use time::{TimestampAssigner, WatermarkGenerator, WatermarkOutput};
 
 pub(crate) use aggregate::AggregateRunner;
 pub(crate) use asynchronous::AsyncRunner;
+pub(crate) use broadcast_process::{BroadcastRunner, KeyedBroadcastRunner};
+pub(crate) use co_flat_map::{CoFlatMapRunner, CoProcessRunner};
+pub(crate) use co_map::CoMapRunner;
+pub(crate) use co_process::KeyedCoProcessRunner;
 pub(crate) use filter::FilterRunner;
 pub(crate) use flat_map::FlatMapRunner;
 pub(crate) use key_selector::KeySelectorRunner;
 pub(crate) use map::MapRunner;
 pub(crate) use open::OpenRequest;
+pub(crate) use partitioner::PartitionerRunner;
 pub(crate) use process::ProcessRunner;
 pub(crate) use reduce::ReduceRunner;
+pub(crate) use time::{TimestampRunner, WatermarkRunner};
 
 use crate::Context;
-use crate::call::Call;
+use crate::call::{Call, TimeDomain};
 use crate::declare::Declare;
 use crate::error::Result;
-use crate::frame::{KIND_ADD, KIND_CLEAR, KIND_ELEMENT, KIND_MERGE, KIND_PURGE, KIND_RESULT, Row};
+use crate::frame::{
+    KIND_ADD, KIND_CLEAR, KIND_ELEMENT, KIND_EVENT_TIMER, KIND_MERGE, KIND_PROCESSING_TIMER, KIND_PURGE,
+    KIND_RESULT, Row,
+};
 use crate::operator_state::{RestoreContext, SnapshotContext};
 
 /// A function of any kind, as the instance sees it: one virtual call a frame, none a record.
@@ -79,13 +100,48 @@ pub(crate) fn drive_elements<'f, O: ?Sized>(
     call: Call<'f>,
     mut each: impl FnMut(&mut Context<'f, O>, &'f [u8]) -> Result<()>,
 ) -> Result<(), String> {
+    drive_two_inputs(call, |ctx, row| each(ctx, row.value))
+}
+
+/// Like [`drive_elements`], for kinds that tell their inputs apart by the row's port.
+#[inline]
+pub(crate) fn drive_two_inputs<'f, O: ?Sized>(
+    call: Call<'f>,
+    mut each: impl FnMut(&mut Context<'f, O>, Row<'f>) -> Result<()>,
+) -> Result<(), String> {
     let mut unknown = None;
     drive(call, |ctx, row| {
         if row.kind != KIND_ELEMENT {
             unknown.get_or_insert(row.kind);
             return Ok(());
         }
-        each(ctx, row.value)
+        each(ctx, row)
+    })?;
+    match unknown {
+        None => Ok(()),
+        Some(kind) => Err(unknown_kind(kind)),
+    }
+}
+
+/// Like [`drive`], for kinds that know elements and timers.
+#[inline]
+pub(crate) fn drive_rows_and_timers<'f, O: ?Sized>(
+    call: Call<'f>,
+    mut each: impl FnMut(&mut Context<'f, O>, Row<'f>, Option<Timer>) -> Result<()>,
+) -> Result<(), String> {
+    let mut unknown = None;
+    drive(call, |ctx, row| {
+        let domain = match row.kind {
+            KIND_ELEMENT => return each(ctx, row, None),
+            KIND_EVENT_TIMER => TimeDomain::EventTime,
+            KIND_PROCESSING_TIMER => TimeDomain::ProcessingTime,
+            kind => {
+                unknown.get_or_insert(kind);
+                return Ok(());
+            }
+        };
+        let at = row.timestamp;
+        each(ctx, row, Some(Timer { at, domain }))
     })?;
     match unknown {
         None => Ok(()),

@@ -13,6 +13,8 @@ pub(crate) mod op {
     pub(crate) const WRITE: u8 = 5;
     pub(crate) const REGISTER_METRIC: u8 = 6;
     pub(crate) const EMIT: u8 = 7;
+    pub(crate) const BROADCAST_PAGE: u8 = 8;
+    pub(crate) const KEYS_PAGE: u8 = 9;
 }
 
 /// Starts a request in `request`.

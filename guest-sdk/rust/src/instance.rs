@@ -8,9 +8,13 @@ use serde_json::{Value, json};
 use crate::call::{Buffers, Call};
 use crate::error::Error;
 use crate::function::{
-    AggregateFunction, AggregateRunner, AsyncFunction, AsyncRunner, FilterFunction, FilterRunner,
-    FlatMapFunction, FlatMapRunner, KeySelector, KeySelectorRunner, KeyedProcessFunction, MapFunction,
-    MapRunner, OpenContext, OpenRequest, OwnedRecord, ProcessRunner, ReduceFunction, ReduceRunner, Runner,
+    AggregateFunction, AggregateRunner, AsyncFunction, AsyncRunner, BroadcastProcessFunction,
+    BroadcastRunner, CoFlatMapFunction, CoFlatMapRunner, CoMapFunction, CoMapRunner, CoProcessFunction,
+    CoProcessRunner, FilterFunction, FilterRunner, FlatMapFunction, FlatMapRunner, KeySelector,
+    KeySelectorRunner, KeyedBroadcastProcessFunction, KeyedBroadcastRunner, KeyedCoProcessFunction,
+    KeyedCoProcessRunner, KeyedProcessFunction, MapFunction, MapRunner, OpenContext, OpenRequest,
+    OwnedRecord, Partitioner, PartitionerRunner, ProcessRunner, ReduceFunction, ReduceRunner, Runner,
+    TimestampAssigner, TimestampRunner, WatermarkGenerator, WatermarkRunner,
 };
 use crate::operator_state::{RestoreContext, SnapshotContext};
 use crate::record::Input;
@@ -101,6 +105,60 @@ impl Registration {
     /// An [`AsyncFunction`].
     pub const fn asynchronous<F: AsyncFunction>(name: &'static str) -> Self {
         let make = || -> Box<dyn Runner> { Box::new(AsyncRunner::<F>::default()) };
+        Self { name, make }
+    }
+
+    /// A [`CoMapFunction`].
+    pub const fn co_map<F: CoMapFunction>(name: &'static str) -> Self {
+        let make = || -> Box<dyn Runner> { Box::new(CoMapRunner::<F>::default()) };
+        Self { name, make }
+    }
+
+    /// A [`CoFlatMapFunction`].
+    pub const fn co_flat_map<F: CoFlatMapFunction>(name: &'static str) -> Self {
+        let make = || -> Box<dyn Runner> { Box::new(CoFlatMapRunner::<F>::default()) };
+        Self { name, make }
+    }
+
+    /// A [`CoProcessFunction`].
+    pub const fn co_process<F: CoProcessFunction>(name: &'static str) -> Self {
+        let make = || -> Box<dyn Runner> { Box::new(CoProcessRunner::<F>::default()) };
+        Self { name, make }
+    }
+
+    /// A [`KeyedCoProcessFunction`].
+    pub const fn keyed_co_process<F: KeyedCoProcessFunction>(name: &'static str) -> Self {
+        let make = || -> Box<dyn Runner> { Box::new(KeyedCoProcessRunner::<F>::default()) };
+        Self { name, make }
+    }
+
+    /// A [`BroadcastProcessFunction`].
+    pub const fn broadcast_process<F: BroadcastProcessFunction>(name: &'static str) -> Self {
+        let make = || -> Box<dyn Runner> { Box::new(BroadcastRunner::<F>::default()) };
+        Self { name, make }
+    }
+
+    /// A [`KeyedBroadcastProcessFunction`].
+    pub const fn keyed_broadcast_process<F: KeyedBroadcastProcessFunction>(name: &'static str) -> Self {
+        let make = || -> Box<dyn Runner> { Box::new(KeyedBroadcastRunner::<F>::default()) };
+        Self { name, make }
+    }
+
+    /// A [`TimestampAssigner`].
+    pub const fn timestamp_assigner<F: TimestampAssigner>(name: &'static str) -> Self {
+        let make = || -> Box<dyn Runner> { Box::new(TimestampRunner::<F>::default()) };
+        Self { name, make }
+    }
+
+    /// A [`WatermarkGenerator`].
+    pub const fn watermark_generator<F: WatermarkGenerator>(name: &'static str) -> Self {
+        let make = || -> Box<dyn Runner> { Box::new(WatermarkRunner::<F>::default()) };
+        Self { name, make }
+    }
+
+    /// A [`Partitioner`].
+    pub const fn partitioner<F: Partitioner>(name: &'static str) -> Self {
+        let make = || -> Box<dyn Runner> { Box::new(PartitionerRunner::<F>::default()) };
         Self { name, make }
     }
 

@@ -84,8 +84,10 @@ pub use context::Context;
 pub use declare::{Declare, SideOutput, StateOptions};
 pub use error::{Error, Result};
 pub use function::{
-    AggregateFunction, AsyncFunction, FilterFunction, FlatMapFunction, KeySelector, KeyedProcessFunction,
-    MapFunction, OpenContext, OwnedRecord, ReduceFunction, RuntimeContext, Timer,
+    AggregateFunction, AsyncFunction, BroadcastProcessFunction, CoFlatMapFunction, CoMapFunction,
+    CoProcessFunction, FilterFunction, FlatMapFunction, KeySelector, KeyedBroadcastProcessFunction,
+    KeyedCoProcessFunction, KeyedProcessFunction, MapFunction, OpenContext, OwnedRecord, Partitioner,
+    ReduceFunction, RuntimeContext, Timer, TimestampAssigner, WatermarkGenerator, WatermarkOutput,
 };
 pub use http::{HttpRequest, HttpResponse, RequestError};
 pub use instance::Registration;
@@ -93,7 +95,8 @@ pub use metrics::{Counter, Gauge, Histogram};
 pub use operator_state::{OperatorListState, RestoreContext, SnapshotContext};
 pub use record::{Emit, Format, Input, Json, Record, Writer};
 pub use state::{
-    AggregatingState, Fold, FoldedState, ListState, MapKey, MapState, ReducingState, ValueState,
+    AggregatingState, BroadcastState, Fold, FoldedState, KeyedState, ListState, MapKey, MapState,
+    ReducingState, ValueState,
 };
 
 pub use window::{Elements, Evictor, ProcessWindowFunction, Trigger, TriggerResult, Window, WindowAssigner};
@@ -103,11 +106,14 @@ pub mod prelude {
     #[cfg(not(target_arch = "wasm32"))]
     pub use crate::testing;
     pub use crate::{
-        AggregateFunction, AggregatingState, AsyncFunction, Context, Counter, Declare, Elements, Emit, Error,
-        Evictor, FilterFunction, FlatMapFunction, Fold, FoldedState, Format, Gauge, Histogram, HttpRequest,
-        HttpResponse, Json, KeySelector, KeyedProcessFunction, ListState, MapFunction, MapState, OpenContext,
-        OperatorListState, ProcessWindowFunction, ReduceFunction, ReducingState, Registration,
-        RestoreContext, Result, RuntimeContext, SideOutput, SnapshotContext, StateOptions, TimeDomain, Timer,
-        Trigger, TriggerResult, ValueState, Window, WindowAssigner, Writer,
+        AggregateFunction, AggregatingState, AsyncFunction, BroadcastProcessFunction, BroadcastState,
+        CoFlatMapFunction, CoMapFunction, CoProcessFunction, Context, Counter, Declare, Elements, Emit,
+        Error, Evictor, FilterFunction, FlatMapFunction, Fold, FoldedState, Format, Gauge, Histogram,
+        HttpRequest, HttpResponse, Json, KeySelector, KeyedBroadcastProcessFunction, KeyedCoProcessFunction,
+        KeyedProcessFunction, ListState, MapFunction, MapState, OpenContext, OperatorListState, Partitioner,
+        ProcessWindowFunction, ReduceFunction, ReducingState, Registration, RestoreContext, Result,
+        RuntimeContext, SideOutput, SnapshotContext, StateOptions, TimeDomain, Timer, TimestampAssigner,
+        Trigger, TriggerResult, ValueState, WatermarkGenerator, WatermarkOutput, Window, WindowAssigner,
+        Writer,
     };
 }

@@ -9,6 +9,7 @@
 //! [`Context`]: crate::Context
 
 mod aggregating;
+pub(crate) mod broadcast;
 pub(crate) mod codec;
 mod folded;
 mod list;
@@ -17,14 +18,17 @@ mod map_key;
 mod on_demand;
 pub(crate) mod prefetched;
 mod reducing;
+mod scan;
 mod value;
 
 pub use aggregating::AggregatingState;
+pub use broadcast::BroadcastState;
 pub use folded::{Fold, FoldedState};
 pub use list::ListState;
 pub use map::MapState;
 pub use map_key::MapKey;
 pub use reducing::ReducingState;
+pub use scan::KeyedState;
 pub use value::ValueState;
 
 use crate::error::Error;

@@ -61,6 +61,8 @@ pub struct Element<'a> {
     pub timestamp: Option<i64>,
     /// Headers by name.
     pub headers: &'a [(&'a str, &'a [u8])],
+    /// Whether it comes in on the second input.
+    pub second: bool,
 }
 
 /// A function with a model of the host around it.
@@ -165,10 +167,39 @@ impl Harness {
         }])
     }
 
+    /// Processes one record of the second input without timestamp.
+    pub fn element2(&mut self, key: &str, value: &str) -> Result<()> {
+        self.elements(&[Element {
+            key: Some(key.as_bytes()),
+            value: Some(value.as_bytes()),
+            second: true,
+            ..Element::default()
+        }])
+    }
+
+    /// Processes one record of the second input with a timestamp.
+    pub fn element2_at(&mut self, key: &str, value: &str, timestamp: i64) -> Result<()> {
+        self.elements(&[Element {
+            key: Some(key.as_bytes()),
+            value: Some(value.as_bytes()),
+            timestamp: Some(timestamp),
+            second: true,
+            ..Element::default()
+        }])
+    }
+
     /// Processes records in one frame, and in more where the function consumes fewer. An error undoes
     /// the frame that it arose in.
     pub fn elements(&mut self, elements: &[Element<'_>]) -> Result<()> {
-        let rows: Vec<FrameRow> = elements.iter().map(FrameRow::element).collect();
+        let is_broadcast = !self.description["broadcast-state"].is_null();
+        let row = |element: &Element<'_>| {
+            let mut row = FrameRow::element(element);
+            if is_broadcast && element.second {
+                row.key = None;
+            }
+            row
+        };
+        let rows: Vec<FrameRow> = elements.iter().map(row).collect();
         let mut rest = rows.as_slice();
         while !rest.is_empty() {
             let consumed = self.call(rest)?;
@@ -187,6 +218,18 @@ impl Harness {
     pub fn processing_time(&mut self, time: i64) -> Result<()> {
         self.processing_time = self.processing_time.max(time);
         self.fire(TimeDomain::ProcessingTime, self.processing_time)
+    }
+
+    /// Asks a watermark generator at a tick of the emit interval. What it says is among
+    /// [`Harness::take_emissions`]: a watermark is a timestamp, idleness a null value.
+    pub fn periodic_emit(&mut self, clock: i64) -> Result<()> {
+        self.processing_time = clock;
+        let tick = FrameRow {
+            key: None,
+            timestamp: None,
+            ..FrameRow::timer(RowKind::Periodic, &[], 0)
+        };
+        self.call(&[tick]).map(drop)
     }
 
     /// The records of the main output as text, oldest first. For a filter and a key selector see
@@ -223,6 +266,11 @@ impl Harness {
     /// The entries of a map state for a key.
     pub fn map(&self, key: &str, state: &str) -> BTreeMap<Vec<u8>, Vec<u8>> {
         self.model.borrow().map(key.as_bytes(), state)
+    }
+
+    /// The entries of a broadcast state.
+    pub fn broadcast(&self, state: &str) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        self.model.borrow().broadcast(state)
     }
 
     /// The timers that are registered: domain, time, key.

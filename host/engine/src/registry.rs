@@ -10,7 +10,7 @@ use wasmill_model::graph::{FunctionRef, JobSettings};
 use crate::asynchronous::{AsyncFunction, RequestClients};
 use crate::error::TaskError;
 pub use crate::exchange::CustomPartitioner;
-use crate::operator::Operator;
+use crate::operator::{Operator, RuntimeContext};
 use crate::sink::Sink;
 use crate::source::Source;
 use crate::time::{TimestampAssigner, WatermarkGenerator};
@@ -24,6 +24,15 @@ pub type SourceFactory = Box<dyn Fn(&Value, Format) -> Result<Arc<dyn Source>, S
 /// Makes a sink from its settings; the error names the setting and the mend.
 pub type SinkFactory = Box<dyn Fn(&Value, Format) -> Result<Arc<dyn Sink>, String> + Send + Sync>;
 
+/// Where a function runs that is no operator of its own.
+#[derive(Clone, Debug)]
+pub struct FunctionPlace {
+    /// The subtask; of a partitioner the sending one.
+    pub runtime: Arc<RuntimeContext>,
+    /// Of the job.
+    pub settings: JobSettings,
+}
+
 /// Makes operators that call components.
 pub trait FunctionProvider: Send + Sync {
     /// Makes the operator of one subtask.
@@ -36,7 +45,12 @@ pub trait FunctionProvider: Send + Sync {
     ) -> Result<Box<dyn Operator>, TaskError>;
 
     /// Makes what chooses the targets of records in one sending subtask (G8).
-    fn partitioner(&self, function: &FunctionRef) -> Result<Box<dyn CustomPartitioner>, TaskError> {
+    fn partitioner(
+        &self,
+        function: &FunctionRef,
+        place: &FunctionPlace,
+    ) -> Result<Box<dyn CustomPartitioner>, TaskError> {
+        let _ = place;
         Err(not_here(function, "chooses where records go"))
     }
 
@@ -90,12 +104,22 @@ pub trait FunctionProvider: Send + Sync {
     }
 
     /// Makes what gives timestamps in one subtask (T3).
-    fn timestamp_assigner(&self, function: &FunctionRef) -> Result<Box<dyn TimestampAssigner>, TaskError> {
+    fn timestamp_assigner(
+        &self,
+        function: &FunctionRef,
+        place: &FunctionPlace,
+    ) -> Result<Box<dyn TimestampAssigner>, TaskError> {
+        let _ = place;
         Err(not_here(function, "assigns timestamps"))
     }
 
     /// Makes what generates watermarks in one subtask, for one split of a source (T3).
-    fn watermark_generator(&self, function: &FunctionRef) -> Result<Box<dyn WatermarkGenerator>, TaskError> {
+    fn watermark_generator(
+        &self,
+        function: &FunctionRef,
+        place: &FunctionPlace,
+    ) -> Result<Box<dyn WatermarkGenerator>, TaskError> {
+        let _ = place;
         Err(not_here(function, "generates watermarks"))
     }
 

@@ -26,6 +26,9 @@ pub struct FunctionDescription {
     /// That it has a second input, and the format of its records there (G10): rows of it have port 1.
     #[serde(default)]
     pub second_input: Option<Format>,
+    /// That its second input is broadcast, and the maps that every subtask then holds alike (G11).
+    #[serde(default)]
+    pub broadcast_state: Option<Vec<BroadcastStateDeclaration>>,
     /// Format of the records that it emits.
     #[serde(default)]
     pub output: Format,
@@ -56,6 +59,22 @@ impl FunctionDescription {
             Some(_) => 2,
             None => 1,
         }
+    }
+
+    /// Whether records of that input have a key to it.
+    pub fn is_keyed_on(&self, port: u16) -> bool {
+        self.kind.needs_key() && (port == 0 || self.broadcast_state.is_none())
+    }
+
+    /// Names of its broadcast states, in their order.
+    pub fn broadcast_names(&self) -> Vec<String> {
+        let declared = self.broadcast_state.iter().flatten();
+        declared.map(|state| state.name.clone()).collect()
+    }
+
+    /// Whether what it remembers from call to call counts: an instance of it is not replaced by one that knows nothing.
+    pub fn keeps_memory(&self) -> bool {
+        self.is_buffering() || self.kind == FunctionKind::WatermarkGenerator
     }
 
     /// Whether it keeps state of its own that is snapshotted at every barrier.
@@ -95,9 +114,35 @@ pub enum FunctionKind {
     WindowAssigner,
     /// Makes requests whose answers come later (G14).
     Async,
+    /// Says the timestamps of records.
+    TimestampAssigner,
+    /// Makes watermarks of records and time.
+    WatermarkGenerator,
+    /// Chooses the channel that a record goes to.
+    Partitioner,
 }
 
 impl FunctionKind {
+    /// Whether the function is part of another operator or of an edge, and none by itself: what a job file calls such
+    /// functions by.
+    pub fn place(self) -> Option<&'static str> {
+        match self {
+            Self::KeySelector => Some("key-by: {function: NAME}"),
+            Self::TimestampAssigner => Some("timestamp: {function: NAME}"),
+            Self::WatermarkGenerator => Some("generator: {function: NAME}"),
+            Self::Partitioner => Some("partition-custom: {function: NAME}"),
+            _ => None,
+        }
+    }
+
+    /// Whether it answers about records rather than with some.
+    pub fn is_about_records(self) -> bool {
+        matches!(
+            self,
+            Self::TimestampAssigner | Self::WatermarkGenerator | Self::Partitioner
+        )
+    }
+
     /// Whether the function only works on a keyed stream.
     pub fn needs_key(self) -> bool {
         matches!(self, Self::Reduce | Self::Aggregate | Self::Process)
@@ -236,6 +281,14 @@ pub struct OperatorStateDeclaration {
     pub mode: OperatorStateMode,
 }
 
+/// One broadcast state of a function: a map.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct BroadcastStateDeclaration {
+    /// Distinct within the function, its operator state included.
+    pub name: String,
+}
+
 /// How operator state is redistributed when the parallelism changes (S2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -311,6 +364,12 @@ impl FunctionDescription {
         if let Some(state) = duplicate(self.operator_state.iter().map(|s| &s.name)) {
             return fail(format!("operator state `{state}` is declared twice"));
         }
+        let (lists, maps) = (self.operator_state.iter(), self.broadcast_state.iter().flatten());
+        if let Some(state) = duplicate(lists.map(|s| &s.name).chain(maps.map(|s| &s.name))) {
+            return fail(format!(
+                "broadcast state `{state}` is declared twice, or is an operator state too"
+            ));
+        }
         if let Some(output) = duplicate(self.side_outputs.iter().map(|s| &s.name)) {
             return fail(format!("side output `{output}` is declared twice"));
         }
@@ -321,6 +380,32 @@ impl FunctionDescription {
         if self.second_input.is_some() && !connects {
             return fail("`second-input` belongs to a map, a flat-map or a process".to_owned());
         }
+        if self.kind.is_about_records() && (!self.side_outputs.is_empty() || !self.operator_state.is_empty())
+        {
+            return fail("a function of this kind has no side outputs and no operator state".to_owned());
+        }
+        if self.raw_state
+            && matches!(
+                self.kind,
+                FunctionKind::TimestampAssigner | FunctionKind::Partitioner
+            )
+        {
+            return fail(
+                "a timestamp assigner or partitioner is not checkpointed: it has no `raw-state`".to_owned(),
+            );
+        }
+        if self.broadcast_state.is_some() && (self.second_input.is_none() || self.kind == FunctionKind::Map) {
+            return fail(
+                "`broadcast-state` belongs to a flat-map or a process with `second-input`, which writes it"
+                    .to_owned(),
+            );
+        }
+        self.check_states()
+    }
+
+    fn check_states(&self) -> Result<(), DescriptionError> {
+        let name = &self.name;
+        let fail = |message: String| Err(DescriptionError(format!("function `{name}`: {message}")));
         let keeps_state =
             self.kind.needs_key() || matches!(self.kind, FunctionKind::Window | FunctionKind::Trigger);
         if !self.state.is_empty() && !keeps_state {

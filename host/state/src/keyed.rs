@@ -80,26 +80,56 @@ pub fn for_each_key(
     state: StateId,
     visit: &mut VisitKey<'_>,
 ) -> Result<(), StateError> {
-    let (range, max_parallelism) = (backend.range(), backend.max_parallelism());
-    let mut frozen = backend.snapshot()?;
-    let header = SnapshotHeader {
-        checkpoint: CheckpointId(0),
-        range,
-        max_parallelism,
-        states: frozen.states(),
-    };
-    let mut copy = Vec::new();
-    for group in range.iter() {
-        copy.clear();
-        let mut writer = SnapshotWriter::new(&mut copy, &header)?;
-        writer.begin_group(group)?;
-        frozen.write_group(group, &mut writer)?;
-        writer.finish()?;
-        for key in keys_of(&copy, group, usize::from(state.0))? {
+    let mut scan = KeyScan::new(backend, state)?;
+    while let Some((group, keys)) = scan.next_group()? {
+        for key in keys {
             visit(backend, group, &key)?;
         }
     }
     Ok(())
+}
+
+/// The keys that have something in a state, in any namespace, as they were when it was made: group after group, keys of
+/// a group in byte order. Copies a group's state at a time.
+pub struct KeyScan {
+    frozen: Box<dyn FrozenState>,
+    header: SnapshotHeader,
+    state: usize,
+    groups: std::vec::IntoIter<KeyGroup>,
+    copy: Vec<u8>,
+}
+
+impl KeyScan {
+    /// Of a state that is registered.
+    pub fn new(backend: &mut dyn KeyedStateBackend, state: StateId) -> Result<Self, StateError> {
+        let (range, max_parallelism) = (backend.range(), backend.max_parallelism());
+        let frozen = backend.snapshot()?;
+        Ok(Self {
+            header: SnapshotHeader {
+                checkpoint: CheckpointId(0),
+                range,
+                max_parallelism,
+                states: frozen.states(),
+            },
+            frozen,
+            state: usize::from(state.0),
+            groups: range.iter().collect::<Vec<_>>().into_iter(),
+            copy: Vec::new(),
+        })
+    }
+
+    /// The encoded keys of the next group; `None` where there is no further group.
+    pub fn next_group(&mut self) -> Result<Option<(KeyGroup, BTreeSet<Vec<u8>>)>, StateError> {
+        let Some(group) = self.groups.next() else {
+            return Ok(None);
+        };
+        self.copy.clear();
+        let mut writer = SnapshotWriter::new(&mut self.copy, &self.header)?;
+        writer.begin_group(group)?;
+        self.frozen.write_group(group, &mut writer)?;
+        writer.finish()?;
+        Ok(Some((group, keys_of(&self.copy, group, self.state)?)))
+    }
 }
 
 fn keys_of(copy: &[u8], group: KeyGroup, of: usize) -> Result<BTreeSet<Vec<u8>>, StateError> {

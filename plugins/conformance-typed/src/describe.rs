@@ -26,7 +26,21 @@ pub const DESCRIPTION: &str = r#"{"version":1,"functions":[
 {"name":"buffering","kind":"flat-map","input":"lines","output":"lines","raw-state":true,
  "operator-state":[{"name":"buffer","mode":"list"},{"name":"seen","mode":"union"},{"name":"setting","mode":"broadcast"}]},
 {"name":"lifecycle","kind":"flat-map","input":"lines","output":"lines"},
-{"name":"async","kind":"async","input":"lines","output":"lines","grants":["http"]}
+{"name":"async","kind":"async","input":"lines","output":"lines","grants":["http"]},
+{"name":"timestamps","kind":"timestamp-assigner","input":"lines"},
+{"name":"watermarks","kind":"watermark-generator","input":"lines"},
+{"name":"watermarks-kept","kind":"watermark-generator","input":"lines","raw-state":true},
+{"name":"partition","kind":"partitioner","input":"lines"},
+{"name":"co-map","kind":"map","input":"lines","second-input":"lines","output":"lines"},
+{"name":"co-flat-map","kind":"flat-map","input":"lines","second-input":"lines","output":"lines"},
+{"name":"co-process","kind":"process","input":"lines","second-input":"lines","output":"lines",
+ "state":[{"name":"seen","kind":"value","encoding":"utf8"}]},
+{"name":"broadcast","kind":"process","input":"lines","second-input":"lines","output":"lines",
+ "broadcast-state":[{"name":"rules"}],
+ "state":[{"name":"count","kind":"value","encoding":"u64-le"},
+ {"name":"last","kind":"map","encoding":"utf8","schema":{"key":"utf8"}}]},
+{"name":"broadcast-plain","kind":"flat-map","input":"lines","second-input":"lines","output":"lines",
+ "broadcast-state":[{"name":"rules"}]}
 ]}"#;
 
 /// What follows `"name":` in an object without nested objects.

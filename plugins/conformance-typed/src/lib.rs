@@ -8,6 +8,8 @@ mod command;
 mod describe;
 mod lifecycle_function;
 mod process;
+mod streams;
+mod time;
 
 #[allow(unsafe_code, missing_docs)] // Generated.
 mod bindings {
@@ -44,6 +46,7 @@ struct Component;
 enum Serves {
     Buffering,
     Lifecycle,
+    Watermarks,
     Other,
 }
 
@@ -86,7 +89,8 @@ impl lifecycle::Guest for Component {
                 SERVES.set(Serves::Lifecycle);
                 lifecycle_function::open(&config);
             }
-            _ => {}
+            "watermarks-kept" => SERVES.set(Serves::Watermarks),
+            other => streams::open(other),
         }
         CONFIG.set(config);
         Ok(())
@@ -121,7 +125,7 @@ impl flat_map_function::Guest for Component {
                 return Ok(());
             }
             Serves::Lifecycle => return lifecycle_function::flat_map(value),
-            Serves::Other => {}
+            Serves::Watermarks | Serves::Other => {}
         }
         for part in value.split(' ').filter(|part| !part.is_empty()) {
             if let Some(rejected) = part.strip_prefix('-') {
@@ -203,15 +207,17 @@ impl checkpointed::Guest for Component {
         if SERVES.get() == Serves::Buffering {
             let subtask = describe::json_number(&runtime::context(), "subtask-index");
             buffering::restore(restored, raw, subtask == Some(0));
+        } else if SERVES.get() == Serves::Watermarks {
+            time::restore(&raw);
         }
         Ok(())
     }
 
     fn snapshot_state() -> Result<Vec<u8>, Error> {
-        Ok(if SERVES.get() == Serves::Buffering {
-            buffering::snapshot()
-        } else {
-            Vec::new()
+        Ok(match SERVES.get() {
+            Serves::Buffering => buffering::snapshot(),
+            Serves::Watermarks => time::snapshot(),
+            _ => Vec::new(),
         })
     }
 }

@@ -5,6 +5,8 @@ mod buffering;
 mod command;
 mod lifecycle;
 mod process;
+mod streams;
+mod time;
 
 use wasmill_sdk::prelude::*;
 
@@ -155,4 +157,13 @@ wasmill_sdk::export! {
     "buffering" => flat_map buffering::Buffering,
     "lifecycle" => flat_map lifecycle::Lifecycle,
     "async" => asynchronous asynchronous::Asks,
+    "timestamps" => timestamp_assigner time::Timestamps,
+    "watermarks" => watermark_generator time::Watermarks,
+    "watermarks-kept" => watermark_generator time::WatermarksKept,
+    "partition" => partitioner time::Partition,
+    "co-map" => co_map streams::CoMap,
+    "co-flat-map" => co_flat_map streams::CoFlatMap,
+    "co-process" => keyed_co_process streams::CoProcess,
+    "broadcast" => keyed_broadcast_process streams::Broadcast,
+    "broadcast-plain" => broadcast_process streams::BroadcastPlain,
 }

@@ -3,6 +3,7 @@
 //! Invariant: each function does what `tests/oracle/*.java` says and nothing about the case it is used in: fields of
 //! the results are in the same order, so that the lines compare byte by byte.
 
+mod connected;
 mod state;
 mod streams;
 mod timers;
@@ -39,7 +40,7 @@ wasmill_sdk::export! {
     "state" => process state::States,
     "split" => flat_map streams::Split,
     "pass" => map streams::Pass,
-    "shift" => flat_map streams::Shift,
+    "shifted-time" => timestamp_assigner streams::ShiftedTime,
     "plus" => reduce streams::Plus,
     "stats" => aggregate windows::Stats,
     "bounds" => window windows::Bounds,
@@ -47,4 +48,6 @@ wasmill_sdk::export! {
     "context" => window windows::InContext,
     "own" => trigger windows::Own,
     "session-dynamic" => window_assigner windows::DynamicGap,
+    "shared" => keyed_co_process connected::Shared,
+    "keyed-rules" => keyed_broadcast_process connected::KeyedRules,
 }

@@ -60,18 +60,16 @@ impl MapFunction for Pass {
     }
 }
 
-/// Gives each element back at its timestamp + value. `Watermarks.java`
+/// Timestamp + value. `Watermarks.java`
 #[derive(Default)]
-pub struct Shift;
+pub struct ShiftedTime;
 
-impl FlatMapFunction for Shift {
+impl TimestampAssigner for ShiftedTime {
     type In = Json<Event>;
-    type Out = Json<Event>;
 
-    fn flat_map(&mut self, event: &Json<Event>, ctx: &mut Context<Json<Event>>) -> Result<()> {
-        let ts = ctx.timestamp().ok_or_else(|| Error::bad_record("no timestamp"))?;
-        ctx.emit_at(&event.0, ts.wrapping_add(event.0.value));
-        Ok(())
+    fn extract_timestamp(&mut self, event: &Json<Event>, record_timestamp: Option<i64>) -> Result<i64> {
+        let ts = record_timestamp.ok_or_else(|| Error::bad_record("no timestamp"))?;
+        Ok(ts.wrapping_add(event.0.value))
     }
 }
 

@@ -94,8 +94,11 @@ pub fn job(case: &Case, place: Place<'_>) -> Result<Value, Missing> {
 }
 
 /// Inputs of a union end together, those of an operator with two inputs one after the other.
-fn ends(_case: &Case) -> &'static str {
-    "together"
+fn ends(case: &Case) -> &'static str {
+    match case.pipeline()["function"].as_str() {
+        Some("co-process" | "broadcast-keyed") => "in-turn",
+        _ => "together",
+    }
 }
 
 /// A source for each input of the tape.
@@ -171,24 +174,45 @@ fn stream(case: &Case, parameters: &Value) -> Result<Pipeline, Missing> {
             sides: Vec::new(),
             keyed: false,
         }),
+        "co-process" => Ok(connected(
+            "oracle/shared",
+            json!({"key-by": {"field": "key"}, "inputs": ["tape-2"]}),
+        )),
+        "broadcast-keyed" => Ok(connected(
+            "oracle/keyed-rules",
+            json!({"partition": "broadcast", "inputs": ["tape-2"]}),
+        )),
         function => missing(&format!("the function `{function}`")),
     }
 }
 
-/// A function gives the timestamps, as the assigner of the case does, and a strategy makes watermarks of them.
+/// A function of two inputs: the first keyed by `key`, the second as given.
+fn connected(function: &str, mut second: Value) -> Pipeline {
+    second["uid"] = "second".into();
+    let by_key = json!({"uid": "by-key", "key-by": {"field": "key"}, "inputs": ["tape-1"]});
+    let operator = json!({"uid": "connected", "function": function, "inputs": ["by-key", "second"]});
+    Pipeline {
+        operators: vec![by_key, second, operator],
+        last: "connected",
+        sides: Vec::new(),
+        keyed: true,
+    }
+}
+
+/// An assigner gives the timestamps, as that of the case does, and a strategy makes watermarks of them.
 fn watermark(case: &Case, parameters: &Value) -> Result<Pipeline, Missing> {
     known(case, &["strategy", "disorder", "interval", "idle-after"])?;
-    let mut assign = json!({"strategy": parameters["strategy"]});
+    let mut assign = json!({
+        "strategy": parameters["strategy"],
+        "timestamp": {"function": "oracle/shifted-time"},
+    });
     for name in ["disorder", "idle-after"] {
         if let Some(ms) = parameters[name].as_i64() {
             assign[name] = format!("{ms}ms").into();
         }
     }
     Ok(Pipeline {
-        operators: vec![
-            json!({"uid": "shift", "function": "oracle/shift", "inputs": tapes(case)}),
-            json!({"uid": "time", "assign-timestamps": assign, "inputs": ["shift"]}),
-        ],
+        operators: vec![json!({"uid": "time", "assign-timestamps": assign, "inputs": tapes(case)})],
         last: "time",
         sides: Vec::new(),
         keyed: false,

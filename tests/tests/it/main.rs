@@ -14,6 +14,7 @@ mod parallelism;
 mod plugins;
 mod refusals;
 mod state;
+mod streams;
 mod window_examples;
 
 /// The components that hold every kind of function: by the SDK on the frame world, and by bare bindings on

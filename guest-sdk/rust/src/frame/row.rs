@@ -42,6 +42,8 @@ pub(crate) const KIND_EVICT_AFTER: u8 = 28;
 pub(crate) const KIND_COMPLETION: u8 = 32;
 /// The time of an element with requests is over.
 pub(crate) const KIND_TIMEOUT: u8 = 33;
+/// A tick of a watermark generator's emit interval.
+pub(crate) const KIND_PERIODIC: u8 = 41;
 
 /// The row has a timestamp.
 pub(crate) const FLAG_TIMESTAMP: u8 = 1;
@@ -58,6 +60,8 @@ pub(crate) struct Row<'f> {
     pub(crate) kind: u8,
     /// `FLAG_…`
     pub(crate) flags: u8,
+    /// Which input of the operator it came in on.
+    pub(crate) port: u16,
     /// Index into KEYS.
     pub(crate) key: u32,
     /// Index into NAMESPACES.
@@ -97,6 +101,7 @@ impl<'f> Row<'f> {
         Ok(Self {
             kind: header[4],
             flags: header[5],
+            port: u16::from_le_bytes([header[6], header[7]]),
             key: read_u32(header, 8),
             namespace: read_u32(header, 12),
             timestamp: i64::from_le_bytes(timestamp),

@@ -27,6 +27,8 @@ pub struct RuntimeContext {
     pub max_parallelism: u32,
     /// From 0, one more with each restart.
     pub attempt: u32,
+    /// Of a partitioner: how many channels there are to choose from; 0 for all others.
+    pub channels: u32,
 }
 
 /// The host's request to open a function.

@@ -1,11 +1,10 @@
 //! KeyedProcessFunction.
 
-use super::{Runner, drive, lifecycle, runner_lifecycle, unknown_kind};
+use super::{Runner, drive_rows_and_timers, lifecycle, runner_lifecycle};
 use crate::Context;
 use crate::call::{Call, TimeDomain};
 use crate::declare::Declare;
 use crate::error::Result;
-use crate::frame::{KIND_ELEMENT, KIND_EVENT_TIMER, KIND_PROCESSING_TIMER};
 use crate::record::{Input, Record};
 
 /// A timer that fired.
@@ -91,26 +90,11 @@ impl<F: KeyedProcessFunction> Runner for ProcessRunner<F> {
     }
 
     fn call(&mut self, call: Call<'_>) -> Result<(), String> {
-        let mut unknown = None;
-        drive(call, |ctx, row| {
-            let domain = match row.kind {
-                KIND_ELEMENT => {
-                    return F::In::with(row.value, |value| self.function.process_element(value, ctx));
-                }
-                KIND_EVENT_TIMER => TimeDomain::EventTime,
-                KIND_PROCESSING_TIMER => TimeDomain::ProcessingTime,
-                kind => {
-                    unknown.get_or_insert(kind);
-                    return Ok(());
-                }
-            };
-            let at = row.timestamp;
-            self.function.on_timer(Timer { at, domain }, ctx)
-        })?;
-        match unknown {
-            None => Ok(()),
-            Some(kind) => Err(unknown_kind(kind)),
-        }
+        let function = &mut self.function;
+        drive_rows_and_timers(call, |ctx, row, timer| match timer {
+            None => F::In::with(row.value, |value| function.process_element(value, ctx)),
+            Some(timer) => function.on_timer(timer, ctx),
+        })
     }
 
     runner_lifecycle!(KeyedProcessFunction);

@@ -61,7 +61,7 @@ use crate::function::AggregateFunction;
 /// # assert_eq!(t.take_output().last().unwrap(), "Contains-3-5-7");
 /// ```
 pub struct AggregatingState<A> {
-    slot: Slot,
+    pub(super) slot: Slot,
     function: A,
 }
 

@@ -52,7 +52,7 @@ impl Fold {
 /// ```
 #[derive(Default)]
 pub struct FoldedState {
-    slot: Slot,
+    pub(super) slot: Slot,
 }
 
 impl FoldedState {

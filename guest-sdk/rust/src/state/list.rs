@@ -44,7 +44,7 @@ use crate::host::op;
 /// # assert_eq!(t.take_output(), ["6"]);
 /// ```
 pub struct ListState<T> {
-    slot: Slot,
+    pub(super) slot: Slot,
     element: PhantomData<fn() -> T>,
 }
 

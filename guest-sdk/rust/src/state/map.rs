@@ -45,7 +45,7 @@ use crate::host::op;
 /// # assert_eq!(t.take_output(), ["b=1", "a=1", "b=1"]);
 /// ```
 pub struct MapState<K, V> {
-    slot: Slot,
+    pub(super) slot: Slot,
     #[allow(clippy::type_complexity)] // Neither type is owned: the handle is Send whatever they are.
     entry: PhantomData<fn() -> (K, V)>,
 }

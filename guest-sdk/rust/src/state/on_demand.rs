@@ -23,7 +23,13 @@ pub(super) mod write {
     pub(crate) const PUT: u8 = 5;
     pub(crate) const REMOVE: u8 = 6;
     pub(crate) const FOLD: u8 = 7;
+    pub(crate) const BROADCAST_PUT: u8 = 8;
+    pub(crate) const BROADCAST_REMOVE: u8 = 9;
+    pub(crate) const BROADCAST_CLEAR: u8 = 10;
 }
+
+/// In the field `row` of a WRITES entry: the rest of it is a key that a scan gave.
+const SCANNED_KEY: u32 = 1 << 31;
 
 /// Bytes that one page of a scan asks for.
 pub(super) const PAGE_BYTES: u32 = 64 << 10;
@@ -125,18 +131,35 @@ impl Call<'_> {
         value: impl FnOnce(&mut Vec<u8>) -> Result<()>,
     ) -> Result<()> {
         let place = self.place(slot, map_key)?;
-        let row = self.row_index;
+        let row = self.scanned_key.map_or(self.row_index, |key| SCANNED_KEY | key);
+        let value_start = self.push_write(row, place.slot, place.namespace, operation, map_key, value)?;
         let buffers = &mut *self.buffers;
-        let writes = &mut buffers.writes;
+        let written = &buffers.writes[value_start..];
+        match operation {
+            write::SET | write::PUT => buffers.overlay.put(place, Some(written)),
+            write::REMOVE => buffers.overlay.put(place, None),
+            write::CLEAR => buffers
+                .overlay
+                .clear_state(place.slot, place.key, place.namespace),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Appends an entry to WRITES and gives where its value starts there.
+    pub(super) fn push_write(
+        &mut self,
+        row: u32,
+        slot: u32,
+        namespace: u32,
+        operation: u8,
+        map_key: &[u8],
+        value: impl FnOnce(&mut Vec<u8>) -> Result<()>,
+    ) -> Result<usize> {
+        let writes = &mut self.buffers.writes;
         let start = writes.len();
         writes.extend_from_slice(&[0; 4]);
-        for field in [
-            row,
-            place.slot,
-            place.namespace,
-            u32::from(operation),
-            map_key.len() as u32,
-        ] {
+        for field in [row, slot, namespace, u32::from(operation), map_key.len() as u32] {
             writes.extend_from_slice(&field.to_le_bytes());
         }
         writes.extend_from_slice(map_key);
@@ -147,16 +170,19 @@ impl Call<'_> {
         }
         let length = (writes.len() - start) as u32;
         writes[start..start + 4].copy_from_slice(&length.to_le_bytes());
-        let written = &writes[value_start..];
-        match operation {
-            write::SET | write::PUT => buffers.overlay.put(place, Some(written)),
-            write::REMOVE => buffers.overlay.put(place, None),
-            write::CLEAR => buffers
-                .overlay
-                .clear_state(place.slot, place.key, place.namespace),
-            _ => {}
-        }
-        Ok(())
+        Ok(value_start)
+    }
+
+    /// From here on keyed states are those of a key that a scan gave: no value of it travels in the frame.
+    pub(super) fn enter_key(&mut self, key: u32) {
+        self.scanned_key = Some(key);
+        self.buffers.prefetched.suspend(true);
+    }
+
+    /// The row has no key again.
+    pub(super) fn leave_key(&mut self) {
+        self.scanned_key = None;
+        self.buffers.prefetched.suspend(false);
     }
 
     /// Hands the collected writes to the host, so that it sees them in a scan.
@@ -209,12 +235,13 @@ impl Call<'_> {
     }
 
     fn place<'a>(&self, slot: Slot, map_key: &'a [u8]) -> Result<Place<'a>> {
-        if slot.index == NONE || self.row.key == NONE {
-            return Err(slot.unreachable(self.row.key != NONE));
+        let key = self.scanned_key.unwrap_or(self.row.key);
+        if slot.index == NONE || key == NONE {
+            return Err(slot.unreachable(key != NONE));
         }
         Ok(Place {
             slot: slot.index,
-            key: self.row.key,
+            key,
             namespace: self.namespace_of(slot.index),
             map_key,
         })

@@ -34,9 +34,18 @@ pub(crate) struct Prefetched {
     /// By slot.
     blocks: Vec<Block>,
     written: Vec<u8>,
+    /// While a key is at hand that is not of the frame.
+    suspended: Vec<Block>,
 }
 
 impl Prefetched {
+    /// No state travels any more, or those do again that did before.
+    pub(crate) fn suspend(&mut self, suspended: bool) {
+        if suspended == self.suspended.is_empty() {
+            std::mem::swap(&mut self.blocks, &mut self.suspended);
+        }
+    }
+
     /// Reads the STATE section.
     pub(crate) fn load(&mut self, frame: &Frame<'_>, states: usize) -> Result<(), String> {
         self.written.clear();

@@ -37,7 +37,7 @@ use crate::error::{Error, Result};
 /// # assert_eq!(t.take_output(), ["3", "9", "9"]);
 /// ```
 pub struct ReducingState<T> {
-    slot: Slot,
+    pub(super) slot: Slot,
     reduce: Option<fn(T, T) -> T>,
 }
 

@@ -38,7 +38,7 @@ use crate::error::Result;
 /// # assert_eq!(t.take_output(), ["k,1"]);
 /// ```
 pub struct ValueState<T> {
-    slot: Slot,
+    pub(super) slot: Slot,
     value: PhantomData<fn() -> T>,
 }
 

@@ -10,6 +10,7 @@ pub(super) enum RowKind {
     ProcessingTimer = 3,
     Completion = 32,
     Timeout = 33,
+    Periodic = 41,
 }
 
 /// One row to be sent.
@@ -22,6 +23,8 @@ pub(super) struct FrameRow {
     pub(super) headers: Vec<(String, Vec<u8>)>,
     /// Extension entries behind those of the headers.
     pub(super) answers: Vec<u8>,
+    /// The input that it came in on.
+    pub(super) port: u8,
 }
 
 impl FrameRow {
@@ -37,6 +40,7 @@ impl FrameRow {
                 .map(|(name, value)| ((*name).to_owned(), value.to_vec()))
                 .collect(),
             answers: Vec::new(),
+            port: u8::from(element.second),
         }
     }
 
@@ -48,6 +52,7 @@ impl FrameRow {
             timestamp: Some(at),
             headers: Vec::new(),
             answers: Vec::new(),
+            port: 0,
         }
     }
 }
@@ -112,7 +117,7 @@ fn rows(content: &FrameContent<'_>) -> Vec<u8> {
             | u8::from(row.value.is_none()) << 2
             | u8::from(!extension.is_empty()) << 3;
         put(&mut out, 32 + value.len() + extension.len());
-        out.extend_from_slice(&[row.kind as u8, flags, 0, 0]);
+        out.extend_from_slice(&[row.kind as u8, flags, row.port, 0]);
         out.extend_from_slice(&key.map_or(u32::MAX, |key| key as u32).to_le_bytes());
         out.extend_from_slice(&u32::MAX.to_le_bytes());
         out.extend_from_slice(&row.timestamp.unwrap_or(0).to_le_bytes());

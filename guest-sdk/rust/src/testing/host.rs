@@ -1,6 +1,7 @@
 //! Answers host-calls from the model.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::answer::{Cursor, output_rows, writes};
@@ -34,6 +35,8 @@ impl Host for ModelHost {
                 }
                 Ok(Vec::new())
             }
+            8 => broadcast_page(&model, &mut cursor),
+            9 => keys_page(&mut model, &mut cursor),
             other => Err(format!("host-call {other} is unknown")),
         }
     }
@@ -94,16 +97,55 @@ fn map_page(model: &Model, cursor: &mut Cursor<'_>) -> Result<Vec<u8>, String> {
     namespace(cursor)?;
     let (bytes_max, has_after, after_len) = (cursor.length()?, cursor.u32()?, cursor.length()?);
     let after = cursor.take(after_len)?;
-    let entries = model.map_of(slot, &key);
+    Ok(map_entries(
+        &model.map_of(slot, &key),
+        has_after,
+        after,
+        bytes_max,
+    ))
+}
+
+fn map_entries(
+    entries: &BTreeMap<Vec<u8>, Vec<u8>>,
+    has_after: u32,
+    after: &[u8],
+    bytes_max: usize,
+) -> Vec<u8> {
     let entries = entries
         .iter()
         .filter(|(map_key, _)| has_after == 0 || map_key.as_slice() > after);
-    Ok(page(entries, bytes_max, |(map_key, value), out| {
+    page(entries, bytes_max, |(map_key, value), out| {
         out.extend_from_slice(&(map_key.len() as u32).to_le_bytes());
         out.extend_from_slice(&(value.len() as u32).to_le_bytes());
         out.extend_from_slice(map_key);
         out.extend_from_slice(value);
-    }))
+    })
+}
+
+fn broadcast_page(model: &Model, cursor: &mut Cursor<'_>) -> Result<Vec<u8>, String> {
+    let slot = cursor.u32()?;
+    let (bytes_max, has_after, after_len) = (cursor.length()?, cursor.u32()?, cursor.length()?);
+    let after = cursor.take(after_len)?;
+    Ok(map_entries(
+        &model.broadcast_of(slot),
+        has_after,
+        after,
+        bytes_max,
+    ))
+}
+
+/// Three keys a page, so that tests meet its end.
+fn keys_page(model: &mut Model, cursor: &mut Cursor<'_>) -> Result<Vec<u8>, String> {
+    let (slot, restart, _) = (cursor.u32()?, cursor.u32()?, cursor.u32()?);
+    let keys = model.scan(slot, restart != 0, 3);
+    let mut out = (keys.len() as u32).to_le_bytes().to_vec();
+    out.extend_from_slice(&u32::from(keys.len() < 3).to_le_bytes());
+    for (index, key) in keys {
+        out.extend_from_slice(&index.to_le_bytes());
+        out.extend_from_slice(&(key.len() as u32).to_le_bytes());
+        out.extend(key);
+    }
+    Ok(out)
 }
 
 fn list_page(model: &Model, cursor: &mut Cursor<'_>) -> Result<Vec<u8>, String> {

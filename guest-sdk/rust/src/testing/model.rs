@@ -70,6 +70,7 @@ struct Durable {
     timers: BTreeSet<(Domain, i64, Vec<u8>)>,
     emitted: Vec<(u16, Emission)>,
     metrics: Vec<(u32, f64)>,
+    broadcast: BTreeMap<u32, BTreeMap<Vec<u8>, Vec<u8>>>,
 }
 
 #[derive(Default)]
@@ -79,6 +80,10 @@ pub(super) struct Model {
     before: Durable,
     keys: Vec<Vec<u8>>,
     row_keys: Vec<Option<usize>>,
+    row_ports: Vec<u8>,
+    /// Keys that a scan has still to give, from the last.
+    scan: Vec<Vec<u8>>,
+    broadcast_names: Vec<String>,
     metric_names: Vec<String>,
     /// Timers that are in the frame.
     pub(super) firing: Option<(TimeDomain, Due)>,
@@ -93,7 +98,11 @@ impl Model {
             is_prefetched: state["prefetch"] == "always",
             fold: state["reduce"].as_str().map(str::to_owned),
         });
+        let broadcast = description["broadcast-state"].as_array();
+        let broadcast_names = broadcast.into_iter().flatten();
+        let broadcast_names = broadcast_names.filter_map(|state| state["name"].as_str());
         Self {
+            broadcast_names: broadcast_names.map(str::to_owned).collect(),
             states: states.collect(),
             ..Self::default()
         }
@@ -109,6 +118,7 @@ impl Model {
         self.before = self.now.clone();
         self.keys.clear();
         self.row_keys.clear();
+        self.row_ports = rows.iter().map(|row| row.port).collect();
         for row in rows {
             let index = row.key.as_ref().map(|key| {
                 let known = self.keys.iter().position(|other| other == key);
@@ -255,6 +265,49 @@ impl Model {
         timers.collect()
     }
 
+    /// Keys that have something in a state, with their indexes, which they have from now on.
+    pub(super) fn scan(&mut self, slot: u32, restart: bool, max: usize) -> Vec<(u32, Vec<u8>)> {
+        if restart {
+            let held = self.now.stored.iter().filter(|((own, _), _)| *own == slot);
+            self.scan = held.map(|((_, key), _)| key.clone()).rev().collect();
+        }
+        let page = self.scan.split_off(self.scan.len().saturating_sub(max));
+        let page = page.into_iter().rev();
+        let indexed = page.map(|key| {
+            let known = self.keys.iter().position(|own| *own == key);
+            let index = known.unwrap_or(self.keys.len());
+            if known.is_none() {
+                self.keys.push(key.clone());
+            }
+            (index as u32, key)
+        });
+        indexed.collect()
+    }
+
+    /// The entries of a broadcast state.
+    pub(super) fn broadcast_of(&self, slot: u32) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        self.now.broadcast.get(&slot).cloned().unwrap_or_default()
+    }
+
+    /// The entries of a broadcast state by its name.
+    pub(super) fn broadcast(&self, state: &str) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let slot = self.broadcast_names.iter().position(|name| name == state);
+        slot.map_or_else(BTreeMap::new, |slot| self.broadcast_of(slot as u32))
+    }
+
+    fn write_broadcast(&mut self, write: &Write) -> Result<(), String> {
+        if self.row_ports.get(write.row as usize) != Some(&1) {
+            return Err(format!("row {} is not of the broadcast input", write.row));
+        }
+        let map = self.now.broadcast.entry(write.slot).or_default();
+        match write.operation {
+            8 => drop(map.insert(write.map_key.clone(), write.value.clone())),
+            9 => drop(map.remove(&write.map_key)),
+            _ => map.clear(),
+        }
+        Ok(())
+    }
+
     /// The key with that index in the frame.
     pub(super) fn key(&self, index: u32) -> Result<&[u8], String> {
         let key = self.keys.get(index as usize).map(Vec::as_slice);
@@ -262,6 +315,9 @@ impl Model {
     }
 
     fn key_of_row(&self, row: u32) -> Result<&[u8], String> {
+        if row & 1 << 31 != 0 {
+            return self.key(row & !(1 << 31));
+        }
         let index = self.row_keys.get(row as usize).copied().flatten();
         let index = index.ok_or_else(|| format!("row {row} has no key"))?;
         self.key(index as u32)
@@ -308,6 +364,9 @@ impl Model {
 
     /// Applies one entry of WRITES.
     pub(super) fn write(&mut self, write: &Write) -> Result<(), String> {
+        if (8..=10).contains(&write.operation) {
+            return self.write_broadcast(write);
+        }
         let key = self.key_of_row(write.row)?.to_vec();
         let place = (write.slot, key.clone());
         let stored = &mut self.now.stored;

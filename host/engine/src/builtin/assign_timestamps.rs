@@ -4,10 +4,11 @@
 
 use wasmill_checkpoint::handle::OperatorState;
 use wasmill_model::batch::Batch;
+use wasmill_model::element::Barrier;
 use wasmill_model::time::{TimeSignal, Timestamp, WATERMARK_END};
 
 use crate::error::TaskError;
-use crate::operator::{Operator, OperatorContext};
+use crate::operator::{Operator, OperatorContext, OperatorSnapshot};
 use crate::output::Output;
 use crate::time::emitter::Emitter;
 use crate::time::generator::{Punctuation, WatermarkGenerator};
@@ -52,9 +53,20 @@ impl AssignTimestampsOperator {
 }
 
 impl Operator for AssignTimestampsOperator {
-    fn open(&mut self, context: &mut OperatorContext, _: Option<OperatorState>) -> Result<(), TaskError> {
+    fn open(
+        &mut self,
+        context: &mut OperatorContext,
+        restored: Option<OperatorState>,
+    ) -> Result<(), TaskError> {
         self.schedule(context.processing_time);
-        Ok(())
+        self.generator.open(restored)
+    }
+
+    fn snapshot(&mut self, _: &Barrier, _: &mut OperatorContext) -> Result<OperatorSnapshot, TaskError> {
+        Ok(OperatorSnapshot {
+            state: self.generator.snapshot()?,
+            keyed: None,
+        })
     }
 
     fn process(

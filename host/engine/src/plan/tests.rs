@@ -60,6 +60,7 @@ fn function(uid: &str, kind: FunctionKind, inputs: &[&str]) -> LogicalOperator {
         kind,
         input: Format::Raw,
         second_input: None,
+        broadcast_state: None,
         output: Format::Raw,
         state: Vec::new(),
         operator_state: Vec::new(),

@@ -3,6 +3,7 @@
 //! A user's generator is a component or, in tests, native: it is called once for a batch, so that a call of a
 //! guest is paid once, and says after which record of it which signal comes.
 
+use wasmill_checkpoint::handle::OperatorState;
 use wasmill_model::batch::Batch;
 use wasmill_model::time::{TimeSignal, Timestamp};
 
@@ -10,6 +11,19 @@ use crate::error::TaskError;
 
 /// Says how far event time has come in one stream, or in one split of a source.
 pub trait WatermarkGenerator: Send {
+    /// Called once before anything else, with what [`WatermarkGenerator::snapshot`] gave; `None` on a fresh start and
+    /// at sources.
+    fn open(&mut self, restored: Option<OperatorState>) -> Result<(), TaskError> {
+        let _ = restored;
+        Ok(())
+    }
+
+    /// At a barrier: what it declares to keep. As in Flink, all else that a generator remembers begins anew after a
+    /// restore.
+    fn snapshot(&mut self) -> Result<OperatorState, TaskError> {
+        Ok(OperatorState::default())
+    }
+
     /// Sees records in order, with the timestamp of each (`i64::MIN` where it has none). A punctuated generator
     /// says by `out` what comes after which of them.
     fn on_events(
@@ -37,7 +51,7 @@ impl Punctuation {
     }
 
     /// What was said, in order; an error where a row is not in the batch or comes after a later one.
-    pub(crate) fn take(&mut self, rows: u32) -> Result<Vec<(u32, TimeSignal)>, TaskError> {
+    pub fn take(&mut self, rows: u32) -> Result<Vec<(u32, TimeSignal)>, TaskError> {
         let marks = std::mem::take(&mut self.marks);
         let ascending = marks.windows(2).all(|pair| pair[0].0 <= pair[1].0);
         match marks.last() {
@@ -142,6 +156,14 @@ impl WithIdleness {
 }
 
 impl WatermarkGenerator for WithIdleness {
+    fn open(&mut self, restored: Option<OperatorState>) -> Result<(), TaskError> {
+        self.inner.open(restored)
+    }
+
+    fn snapshot(&mut self) -> Result<OperatorState, TaskError> {
+        self.inner.snapshot()
+    }
+
     fn on_events(
         &mut self,
         rows: &Batch,

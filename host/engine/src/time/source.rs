@@ -42,7 +42,9 @@ impl SourceTime {
     /// A split is read from now on.
     pub(crate) fn add_split(&mut self, split: u32) -> Result<(), TaskError> {
         if self.generators.iter().all(|(known, _)| *known != split) {
-            self.generators.push((split, self.strategy.generator()?));
+            let mut generator = self.strategy.generator()?;
+            generator.open(None)?;
+            self.generators.push((split, generator));
             self.splits.add(split);
         }
         Ok(())

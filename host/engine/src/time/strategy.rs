@@ -8,7 +8,7 @@ use wasmill_model::graph::{TimestampSource, WatermarkGeneration, WatermarkStrate
 use super::generator::{Bounded, Silent, WatermarkGenerator, WithIdleness};
 use super::timestamps::Timestamps;
 use crate::error::TaskError;
-use crate::registry::FunctionProvider;
+use crate::registry::{FunctionPlace, FunctionProvider};
 
 /// A declared strategy with what it needs to come alive in a subtask.
 #[derive(Clone)]
@@ -21,6 +21,8 @@ pub(crate) struct Strategy {
     pub(crate) interval_ms: u64,
     /// For those of components.
     pub(crate) functions: Option<Arc<dyn FunctionProvider>>,
+    /// Where those run.
+    pub(crate) place: FunctionPlace,
 }
 
 impl Strategy {
@@ -31,7 +33,7 @@ impl Strategy {
             TimestampSource::Ingestion => Timestamps::Ingestion,
             TimestampSource::Field { name, unit } => Timestamps::field(name, *unit, self.format),
             TimestampSource::Function(function) => {
-                Timestamps::Function(self.functions()?.timestamp_assigner(function)?)
+                Timestamps::Function(self.functions()?.timestamp_assigner(function, &self.place)?)
             }
         })
     }
@@ -42,7 +44,9 @@ impl Strategy {
             WatermarkGeneration::None => Box::new(Silent),
             WatermarkGeneration::Monotonous => Box::new(Bounded::new(0)),
             WatermarkGeneration::Bounded { disorder_ms } => Box::new(Bounded::new(*disorder_ms)),
-            WatermarkGeneration::Function(function) => self.functions()?.watermark_generator(function)?,
+            WatermarkGeneration::Function(function) => {
+                self.functions()?.watermark_generator(function, &self.place)?
+            }
         };
         Ok(match self.declared.idle_after_ms {
             Some(after_ms) => Box::new(WithIdleness::new(generator, after_ms)),

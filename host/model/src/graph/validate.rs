@@ -1,5 +1,7 @@
 //! Checks a logical graph: names, edges, cycles, formats, keys.
 
+mod keys;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::window::WindowFunctionSpec;
@@ -183,6 +185,9 @@ impl LogicalGraph {
             self.check_both_keys(operator, &formats)?;
             let input = input.unwrap_or_default();
             check_key_fields(operator, input)?;
+            if let OperatorKind::PartitionCustom { function } = &operator.kind {
+                watermarks::check_function(operator, function, FunctionKind::Partitioner, input)?;
+            }
             watermarks::check(
                 operator,
                 match &operator.kind {
@@ -207,18 +212,29 @@ impl LogicalGraph {
             self.operator(&input.uid)
                 .is_some_and(|from| matches!(from.kind, OperatorKind::KeyBy { .. }))
         });
-        // The second input of a keyed function may be broadcast: every subtask has all of it.
-        let broadcast = operator.ports() == 2
-            && operator.inputs.first().is_some_and(|input| self.is_keyed(input))
-            && operator
-                .inputs
-                .get(1)
-                .is_some_and(|input| self.is_broadcast(input));
-        if needs_key && !keyed && !broadcast {
-            if operator.ports() == 2 && operator.inputs.first().is_some_and(|input| self.is_keyed(input)) {
+        let first_keyed = operator.inputs.first().is_some_and(|input| self.is_keyed(input));
+        let broadcast = operator
+            .inputs
+            .get(1)
+            .is_some_and(|input| self.is_broadcast(input));
+        if has_broadcast_state(operator) {
+            if !broadcast {
                 return Err(error(
                     operator,
-                    "its first input is keyed, its second is not: put a `key-by` before that too, or `partition: broadcast`",
+                    "it has broadcast state, which every subtask must hold alike: put `partition: broadcast` before its second \
+                     input",
+                ));
+            }
+            if !needs_key || first_keyed {
+                return Ok(());
+            }
+        }
+        if needs_key && !keyed {
+            if operator.ports() == 2 && first_keyed {
+                return Err(error(
+                    operator,
+                    "its first input is keyed, its second is not: put a `key-by` before that too; only a function with \
+                     broadcast state may have a broadcast one",
                 ));
             }
             return Err(error(
@@ -258,39 +274,6 @@ impl LogicalGraph {
             .is_some_and(|from| from.kind == OperatorKind::Partition { partitioner })
     }
 
-    /// Keys of two inputs meet only where they are encoded alike: as many fields, and JSON on both sides or on
-    /// none, for a number of JSON is another key than the same digits in CSV.
-    fn check_both_keys(
-        &self,
-        operator: &LogicalOperator,
-        formats: &BTreeMap<&OperatorUid, Format>,
-    ) -> Result<(), GraphError> {
-        if operator.ports() < 2 {
-            return Ok(());
-        }
-        let shapes = operator.inputs.iter().filter_map(|input| {
-            let from = self.operator(&input.uid)?;
-            let OperatorKind::KeyBy { selector, .. } = &from.kind else {
-                return None;
-            };
-            let format = formats.get(&from.uid).copied().unwrap_or_default();
-            Some(match selector {
-                KeySelector::Field(_) => (1, format == Format::Json),
-                KeySelector::Fields(fields) => (fields.len() + 1, format == Format::Json),
-                KeySelector::Value | KeySelector::Function => (1, false),
-            })
-        });
-        let shapes: Vec<_> = shapes.collect();
-        match shapes[..] {
-            [first, second] if first != second => Err(error(
-                operator,
-                "the keys of its two inputs are of different formats and would never meet: key both by as many fields, of \
-                 JSON on both sides or on none",
-            )),
-            _ => Ok(()),
-        }
-    }
-
     fn warnings(&self) -> Vec<GraphWarning> {
         let unnamed = self.operators.iter().filter(|o| !o.uid_given && o.has_state());
         unnamed
@@ -302,6 +285,11 @@ impl LogicalGraph {
             })
             .collect()
     }
+}
+
+/// Whether its second input is broadcast: every subtask has all of it.
+fn has_broadcast_state(operator: &LogicalOperator) -> bool {
+    matches!(&operator.kind, OperatorKind::Function { description, .. } if description.broadcast_state.is_some())
 }
 
 impl LogicalOperator {
@@ -316,12 +304,13 @@ impl LogicalOperator {
                 description.kind.needs_key()
                     || description.is_buffering()
                     || description.kind == FunctionKind::Async
+                    || description.broadcast_state.is_some()
             }
+            OperatorKind::AssignTimestamps { strategy, .. } => strategy.keeps_state(),
             OperatorKind::KeyBy { .. }
             | OperatorKind::Partition { .. }
             | OperatorKind::PartitionCustom { .. }
-            | OperatorKind::Union
-            | OperatorKind::AssignTimestamps { .. } => false,
+            | OperatorKind::Union => false,
         }
     }
 

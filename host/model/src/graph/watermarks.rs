@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::validate::{GraphError, error};
 use super::{LogicalOperator, OperatorKind};
-use crate::function::{Format, FunctionDescription};
+use crate::function::{Format, FunctionDescription, FunctionKind};
 
 /// Timestamps and watermarks of a source or of an `assign-timestamps`. Durations in milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -115,6 +115,13 @@ impl WatermarkStrategy {
     }
 }
 
+impl WatermarkStrategy {
+    /// Whether a checkpoint holds something of its generator.
+    pub fn keeps_state(&self) -> bool {
+        matches!(&self.generator, WatermarkGeneration::Function(function) if function.description.raw_state)
+    }
+}
+
 impl LogicalOperator {
     /// The strategy of a source or of an `assign-timestamps`.
     pub fn watermarks(&self) -> Option<&WatermarkStrategy> {
@@ -135,6 +142,18 @@ pub(super) fn check(operator: &LogicalOperator, format: Format) -> Result<(), Gr
         super::validate::check_fields(operator, std::slice::from_ref(name), format)?;
     }
     let wrong = |message: &str| Err(error(operator, message));
+    if let TimestampSource::Function(function) = &strategy.timestamps {
+        check_function(operator, function, FunctionKind::TimestampAssigner, format)?;
+    }
+    if let WatermarkGeneration::Function(function) = &strategy.generator {
+        check_function(operator, function, FunctionKind::WatermarkGenerator, format)?;
+        if function.description.raw_state && matches!(operator.kind, OperatorKind::Source { .. }) {
+            return wrong(
+                "its watermark generator keeps raw state, which a source does not checkpoint: put an `assign-timestamps` with \
+                 it behind the source",
+            );
+        }
+    }
     if let WatermarkGeneration::Bounded { disorder_ms } = strategy.generator
         && disorder_ms < 0
     {
@@ -160,6 +179,33 @@ pub(super) fn check(operator: &LogicalOperator, format: Format) -> Result<(), Gr
     }
     if alignment.group.is_empty() {
         return wrong("the group of its alignment has no name");
+    }
+    Ok(())
+}
+
+/// Checks a function that an operator or an edge calls beside its own work.
+pub(super) fn check_function(
+    operator: &LogicalOperator,
+    function: &FunctionRef,
+    kind: FunctionKind,
+    format: Format,
+) -> Result<(), GraphError> {
+    let FunctionDescription {
+        name,
+        kind: given,
+        input,
+        ..
+    } = &function.description;
+    if *given != kind {
+        let message =
+            format!("`{name}` is a function of kind {given:?}, and one of kind {kind:?} is needed here");
+        return Err(error(operator, message));
+    }
+    if !format.fits(*input) {
+        let message = format!(
+            "`{name}` reads {input:?} but the records are {format:?}: put a function between that converts"
+        );
+        return Err(error(operator, message));
     }
     Ok(())
 }

@@ -165,6 +165,18 @@ fn apply_state(
     Ok(())
 }
 
+/// Those entries of WRITES that are about broadcast state: comes before [`apply`], for a limit may stand against it. The
+/// call can still be undone.
+pub fn apply_broadcast(answer: &Answer, scope: &mut CallScope) -> Result<(), String> {
+    let mut cursor = Cursor::new(&answer.bytes[answer.writes.clone()]);
+    while let Ok(entry) = writes::read(&mut cursor) {
+        if let Some(write) = writes::broadcast(&entry) {
+            scope.broadcast_write(entry.slot, write)?;
+        }
+    }
+    Ok(())
+}
+
 /// Applies entries in their order; runs of the same kind on one state go in one batch.
 fn apply_writes(
     section: &[u8],
@@ -175,9 +187,13 @@ fn apply_writes(
     let mut cursor = Cursor::new(section);
     let mut run: Vec<(WriteEntry<'_>, StateKey<'_>)> = Vec::new();
     while let Ok(entry) = writes::read(&mut cursor) {
-        let (Some(state), Some(key)) = (states.get(entry.slot as usize), keys.key_of_row(entry.row)) else {
+        let (Some(state), Some(key)) = (states.get(entry.slot as usize), writes::key_of(entry.row, keys))
+        else {
             continue;
         };
+        if writes::broadcast(&entry).is_some() {
+            continue;
+        }
         if run
             .first()
             .is_some_and(|(first, _)| first.slot != entry.slot || !is_one_run(first.op, entry.op, state.kind))

@@ -48,6 +48,9 @@ pub struct PrefetchedState {
     pub by_key: bool,
 }
 
+/// A row that asks a watermark generator what it says at a tick.
+const KIND_PERIODIC: u8 = 41;
+
 /// The most sections that a frame has.
 const SECTIONS_MAX: usize = 5;
 
@@ -98,6 +101,49 @@ impl FrameEncoder {
         }
         self.end_section(SECTION_ROWS, start);
         Ok(rows)
+    }
+
+    /// As [`FrameEncoder::elements`], of the broadcast input of a keyed function: its rows have no key, whatever they
+    /// had before they were broadcast.
+    pub fn elements_without_keys(
+        &mut self,
+        batch: &Batch,
+        port: u16,
+        bound: FrameBound,
+        keys: &mut CallKeys,
+    ) -> u32 {
+        keys.begin(0);
+        self.start(batch.bytes().len().min(bound.bytes_max + HEADER_LEN));
+        let start = self.buffer.len();
+        let (rows, _) = rows_within(batch, bound.rows_max.max(1), bound.bytes_max);
+        for row in batch.iter().take(rows as usize) {
+            let key_len = row.key().map_or(0, <[u8]>::len);
+            let at = self.buffer.len();
+            push_keyed(&mut self.buffer, row, port, NONE, key_len);
+            self.buffer[at + 5] &= !FLAG_KEYED;
+        }
+        keys.set_rows_without_keys(rows);
+        self.end_section(SECTION_ROWS, start);
+        rows
+    }
+
+    /// Starts the frame of a tick of a watermark generator's emit interval: one row.
+    pub fn periodic(&mut self, keys: &mut CallKeys) -> u32 {
+        keys.begin(0);
+        self.start(HEADER_LEN);
+        let start = self.buffer.len();
+        let header = row::RowHeader {
+            kind: KIND_PERIODIC,
+            flags: 0,
+            port: 0,
+            key: NONE,
+            group: NONE,
+            timestamp: 0,
+        };
+        row::write(&mut self.buffer, header, b"", b"", b"");
+        keys.set_rows_without_keys(1);
+        self.end_section(SECTION_ROWS, start);
+        1
     }
 
     /// Starts a frame with fired timers from the front of `timers`, in their order, and returns how many.

@@ -29,7 +29,9 @@ pub fn host_call(scope: &mut CallScope, request: &[u8]) -> Result<Vec<u8>, Strin
         5 => write(scope, body),
         6 => register_metric(scope, body),
         7 => emit(scope, body),
-        _ => return Err(format!("host-call: there is no operation {op}; they are 1 to 7")),
+        8 => broadcast_page(scope, body),
+        9 => keys_page(scope, body),
+        _ => return Err(format!("host-call: there is no operation {op}; they are 1 to 9")),
     };
     answer.map_err(|error| format!("host-call {op}: {error}"))
 }
@@ -108,13 +110,53 @@ fn map_page(scope: &mut CallScope, body: &[u8]) -> Result<Vec<u8>, String> {
         _ => return Err(format!("has-after is {has_after}; it is 0 or 1")),
     };
     let page = scope.map_page(address, after, bytes_max.clamp(1, PAGE_BYTES_MAX))?;
-    let mut out = page_header(&page);
+    Ok(map_entries(&page))
+}
+
+fn map_entries(page: &Page) -> Vec<u8> {
+    let mut out = page_header(page);
     for (key, value) in &page.entries {
         put_u32(&mut out, key.len() as u32);
         put_u32(&mut out, value.len() as u32);
         out.extend_from_slice(key);
         out.extend_from_slice(value);
     }
+    out
+}
+
+fn broadcast_page(scope: &mut CallScope, body: &[u8]) -> Result<Vec<u8>, String> {
+    let mut cursor = Cursor::new(body);
+    let slot = cursor.u32().map_err(short)?;
+    let bytes_max = cursor.u32().map_err(short)? as usize;
+    let has_after = cursor.u32().map_err(short)?;
+    let after_len = cursor.u32().map_err(short)? as usize;
+    let after = cursor.take(after_len).map_err(short)?;
+    let after = (has_after != 0).then_some(after);
+    let page = scope.broadcast_page(slot, after, bytes_max.clamp(1, PAGE_BYTES_MAX))?;
+    Ok(map_entries(&page))
+}
+
+fn keys_page(scope: &mut CallScope, body: &[u8]) -> Result<Vec<u8>, String> {
+    let mut cursor = Cursor::new(body);
+    let slot = cursor.u32().map_err(short)?;
+    let mut restart = cursor.u32().map_err(short)? != 0;
+    let bytes_max = cursor.u32().map_err(short)? as usize;
+    let (mut entries, mut count, mut done) = (Vec::new(), 0, 1);
+    while let Some(key) = scope.next_key(slot, std::mem::take(&mut restart))? {
+        let body = scope.keys.body(key);
+        put_u32(&mut entries, key);
+        put_u32(&mut entries, body.len() as u32);
+        entries.extend_from_slice(body);
+        count += 1;
+        if entries.len() >= bytes_max.min(PAGE_BYTES_MAX) {
+            done = 0;
+            break;
+        }
+    }
+    let mut out = Vec::with_capacity(8 + entries.len());
+    put_u32(&mut out, count);
+    put_u32(&mut out, done);
+    out.append(&mut entries);
     Ok(out)
 }
 
@@ -154,9 +196,12 @@ fn write(scope: &mut CallScope, body: &[u8]) -> Result<Vec<u8>, String> {
         Ok::<(), String>(())
     };
     each(&mut |entry| writes::check(entry, rows, scope).map(|_| ()))?;
-    each(&mut |entry| {
-        let address = writes::check(entry, rows, scope)?;
-        writes::journal(entry, address, scope)
+    each(&mut |entry| match writes::check(entry, rows, scope)? {
+        Some(address) => writes::journal(entry, address, scope),
+        None => match writes::broadcast(entry) {
+            Some(write) => scope.broadcast_write(entry.slot, write),
+            None => Ok(()),
+        },
     })?;
     Ok(Vec::new())
 }

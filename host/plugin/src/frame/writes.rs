@@ -5,7 +5,8 @@
 use wasmill_model::function::StateKind;
 
 use super::cursor::Cursor;
-use crate::journal::keys::NONE;
+use crate::journal::broadcast::BroadcastWrite;
+use crate::journal::keys::{CallKeys, NONE};
 use crate::journal::overlay::Address;
 use crate::journal::scope::{CallScope, DeclaredState};
 
@@ -29,7 +30,16 @@ pub enum WriteOp {
     Remove,
     /// Folds by the built-in reducer.
     Fold,
+    /// Puts into a broadcast state.
+    BroadcastPut,
+    /// Removes from a broadcast state.
+    BroadcastRemove,
+    /// Clears a broadcast state.
+    BroadcastClear,
 }
+
+/// In the field `row` of an entry: the rest of it is a key that host-call 9 gave.
+pub const SCANNED_KEY: u32 = 1 << 31;
 
 /// One entry.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +81,10 @@ pub fn read<'a>(cursor: &mut Cursor<'a>) -> Result<WriteEntry<'a>, String> {
         5 => WriteOp::Put,
         6 => WriteOp::Remove,
         7 => WriteOp::Fold,
-        _ => return Err(format!("there is no operation {code}; they are 1 to 7")),
+        8 => WriteOp::BroadcastPut,
+        9 => WriteOp::BroadcastRemove,
+        10 => WriteOp::BroadcastClear,
+        _ => return Err(format!("there is no operation {code}; they are 1 to 10")),
     };
     Ok(WriteEntry {
         row,
@@ -83,10 +96,39 @@ pub fn read<'a>(cursor: &mut Cursor<'a>) -> Result<WriteEntry<'a>, String> {
     })
 }
 
-/// Checks an entry against the call and gives its address; `rows` is how many rows it may name.
-pub fn check(entry: &WriteEntry<'_>, rows: u32, scope: &CallScope) -> Result<Address, String> {
-    let key = (entry.row < rows)
-        .then(|| scope.keys.key_of_row(entry.row))
+/// What an entry does to a broadcast state; `None`: it is about keyed state.
+pub fn broadcast<'a>(entry: &WriteEntry<'a>) -> Option<BroadcastWrite<'a>> {
+    match entry.op {
+        WriteOp::BroadcastPut => Some(BroadcastWrite::Put(entry.map_key, entry.value)),
+        WriteOp::BroadcastRemove => Some(BroadcastWrite::Remove(entry.map_key)),
+        WriteOp::BroadcastClear => Some(BroadcastWrite::Clear),
+        _ => None,
+    }
+}
+
+/// The key that an entry is about, as an index of the call; `None` where it names none.
+pub fn key_of(row: u32, keys: &CallKeys) -> Option<u32> {
+    match row & SCANNED_KEY {
+        0 => keys.key_of_row(row),
+        _ => Some(row & !SCANNED_KEY).filter(|key| keys.is_scanned(*key)),
+    }
+}
+
+/// Checks an entry against the call and gives its address, `None` for a broadcast state; `rows` is how many rows it may
+/// name.
+pub fn check(entry: &WriteEntry<'_>, rows: u32, scope: &CallScope) -> Result<Option<Address>, String> {
+    if let Some(write) = broadcast(entry) {
+        if entry.row >= rows {
+            return Err(format!(
+                "row {} is not among the {rows} rows it may name",
+                entry.row
+            ));
+        }
+        return scope.check_broadcast_write(entry.slot, write).map(|()| None);
+    }
+    let is_scanned = entry.row & SCANNED_KEY != 0;
+    let key = (entry.row < rows || is_scanned)
+        .then(|| key_of(entry.row, &scope.keys))
         .flatten()
         .ok_or_else(|| {
             format!(
@@ -109,20 +151,21 @@ pub fn check(entry: &WriteEntry<'_>, rows: u32, scope: &CallScope) -> Result<Add
         WriteOp::Append | WriteOp::Replace => &[StateKind::List],
         WriteOp::Put | WriteOp::Remove => &[StateKind::Map],
         WriteOp::Fold => &[StateKind::Reducing],
+        WriteOp::BroadcastPut | WriteOp::BroadcastRemove | WriteOp::BroadcastClear => &[],
     };
     let state = scope.state(entry.slot, kinds, "write")?;
-    if state.prefetched {
+    if state.prefetched && !is_scanned {
         return Err(format!(
             "state `{}` travels in the frame: its writes belong into section STATE",
             state.name
         ));
     }
     check_content(entry, state, scope)?;
-    Ok(Address {
+    Ok(Some(Address {
         slot: entry.slot,
         key,
         namespace: entry.namespace,
-    })
+    }))
 }
 
 fn check_content(entry: &WriteEntry<'_>, state: &DeclaredState, scope: &CallScope) -> Result<(), String> {
@@ -193,6 +236,7 @@ pub fn journal(entry: &WriteEntry<'_>, address: Address, scope: &mut CallScope) 
             Some(reduce) => scope.fold(address, reduce, entry.value),
             None => Ok(()),
         },
+        WriteOp::BroadcastPut | WriteOp::BroadcastRemove | WriteOp::BroadcastClear => Ok(()),
     }
 }
 

@@ -11,6 +11,10 @@ use super::scope::CallScope;
 pub struct RecordAtHand {
     /// Its event time; what its emissions carry.
     pub timestamp: Option<Timestamp>,
+    /// Its key among those of the call: 0, or one that a scan found.
+    pub key: u32,
+    /// Of a partitioner: how many channels there are, whatever the record.
+    pub channels: u32,
     /// Whether its value is null.
     pub is_null: bool,
     /// Its extension.

@@ -35,6 +35,8 @@ pub struct CallKeys {
     rows: Vec<u32>,
     /// How many rows there are.
     row_count: u32,
+    /// How many of the keys, at their end, are of no row: a scan of a keyed state found them.
+    scanned: usize,
 }
 
 impl CallKeys {
@@ -47,6 +49,7 @@ impl CallKeys {
         self.pairs.clear();
         self.rows.clear();
         self.row_count = 0;
+        self.scanned = 0;
         let capacity = (rows_max.max(4) * 2).next_power_of_two();
         self.table.clear();
         self.table.resize(capacity, 0);
@@ -83,6 +86,32 @@ impl CallKeys {
         });
         self.arena.extend_from_slice(encoded);
         self.slots.len() as u32 - 1
+    }
+
+    /// The index of a key that a scan found: one that the rows of the call do not have.
+    pub fn scanned_key(&mut self, hash: u32, group: KeyGroup, encoded: &[u8]) -> u32 {
+        if (self.slots.len() + 1) * 2 > self.table.len() {
+            let mask = self.table.len() * 2 - 1;
+            self.table.clear();
+            self.table.resize(mask + 1, 0);
+            for (index, slot) in self.slots.iter().enumerate() {
+                let mut at = slot.hash as usize & mask;
+                while self.table[at] != 0 {
+                    at = (at + 1) & mask;
+                }
+                self.table[at] = index as u32 + 1;
+            }
+        }
+        let known = self.slots.len();
+        let index = self.key(hash, group, encoded);
+        self.scanned += self.slots.len() - known;
+        index
+    }
+
+    /// Whether a scan found the key.
+    pub fn is_scanned(&self, key: u32) -> bool {
+        let index = key as usize;
+        index < self.slots.len() && index >= self.slots.len() - self.scanned
     }
 
     /// The index of a namespace; [`NONE`] for the void one.
@@ -134,7 +163,7 @@ impl CallKeys {
     /// How many pairs there are.
     pub fn pair_count(&self) -> usize {
         if self.pairs.is_empty() {
-            self.slots.len()
+            self.slots.len() - self.scanned
         } else {
             self.pairs.len()
         }
@@ -278,6 +307,23 @@ mod tests {
             }
             assert_eq!(keys.key(42, KeyGroup(0), &999u32.to_le_bytes()), 999);
         }
+    }
+
+    #[test]
+    fn keys_of_a_scan_are_without_bound_and_no_pairs() {
+        let mut keys = CallKeys::default();
+        keys.begin(1);
+        keys.set_rows_without_keys(1);
+        for _ in 0..2 {
+            for i in 0..1000u32 {
+                assert_eq!(keys.scanned_key(i % 7, KeyGroup(0), &i.to_le_bytes()), i);
+            }
+        }
+        assert_eq!((keys.len(), keys.pair_count()), (1000, 0));
+        assert!(keys.is_scanned(0) && keys.is_scanned(999) && !keys.is_scanned(1000));
+        keys.begin(1);
+        keys.key(1, KeyGroup(0), b"k");
+        assert!(!keys.is_scanned(0));
     }
 
     #[test]

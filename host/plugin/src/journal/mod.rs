@@ -5,6 +5,7 @@
 
 pub mod answers;
 pub mod at_hand;
+pub mod broadcast;
 pub mod effects;
 mod fold;
 pub mod keys;

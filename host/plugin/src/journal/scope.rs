@@ -15,6 +15,7 @@ use wasmill_state::backend::{KeyedStateBackend, Locator, Page, StateError, State
 use wasmill_state::timers::TimerQueue;
 
 use super::at_hand::{RecordAtHand, WindowAtHand};
+use super::broadcast::BroadcastScope;
 use super::effects::{Emissions, Metrics, TimerOp, apply_timers};
 pub use super::fold::fold_built_in;
 use super::keys::{CallKeys, NONE};
@@ -74,6 +75,8 @@ pub struct CallScope {
     pub record: RecordAtHand,
     /// The window at hand, of the typed family.
     pub window: WindowAtHand,
+    /// Broadcast state.
+    pub broadcast: BroadcastScope,
     /// The function's own state by the order of `operator-state` in `describe`.
     pub operator_lists: Vec<Vec<Vec<u8>>>,
     /// Timers of the call; registered by [`CallScope::timer`].
@@ -121,6 +124,7 @@ impl CallScope {
             },
             record: RecordAtHand::default(),
             window: WindowAtHand::default(),
+            broadcast: BroadcastScope::default(),
             operator_lists: vec![Vec::new(); description.operator_state.len()],
             timers: Vec::new(),
             holds_timers: false,
@@ -186,6 +190,7 @@ impl CallScope {
         self.last_read = None;
         self.last_cause = None;
         self.emissions.begin();
+        self.broadcast.begin();
     }
 
     /// Remembers a limit that the guest ran into, for the error of the call.
@@ -223,6 +228,7 @@ impl CallScope {
         self.timers.clear();
         self.requests.clear();
         self.emissions.undo();
+        self.broadcast.undo();
         self.metrics.undo();
     }
 
@@ -284,7 +290,7 @@ impl CallScope {
     }
 
     /// Counts a write before it happens: overwritten ones too, so that counting costs nothing.
-    fn charge(&mut self, entries: usize, bytes: usize) -> Result<(), String> {
+    pub(super) fn charge(&mut self, entries: usize, bytes: usize) -> Result<(), String> {
         let cost = entries.saturating_mul(ENTRY_BYTES).saturating_add(bytes);
         self.journal_bytes = self.journal_bytes.saturating_add(cost);
         let limit = self.limits.journal_bytes_max;
@@ -442,7 +448,7 @@ impl CallScope {
         self.backend.as_ref().map(|_| ()).ok_or_else(no_backend)
     }
 
-    fn failed_below(&mut self, error: StateError) -> String {
+    pub(super) fn failed_below(&mut self, error: StateError) -> String {
         let message = format!("the host could not read the state: {error}");
         self.host_error = Some(error);
         message

@@ -7,7 +7,7 @@ use wasmill_engine::error::TaskError;
 use wasmill_engine::operator::OperatorContext;
 use wasmill_engine::output::Output;
 use wasmill_model::batch::{Batch, BatchBuilder};
-use wasmill_model::function::FunctionKind;
+use wasmill_model::function::{FunctionDescription, FunctionKind};
 use wasmill_model::key::{self, MaxParallelism};
 use wasmill_model::row::{KIND_RESULT, RowRef};
 use wasmill_state::backend::KeyedStateBackend;
@@ -38,14 +38,17 @@ pub(crate) struct FrameCaller {
     encoder: FrameEncoder,
     prefetched: Vec<PrefetchedState>,
     kind: FunctionKind,
+    /// Whether its second input is broadcast: rows of it have no key.
+    broadcast: bool,
 }
 
 impl FrameCaller {
-    pub(crate) fn new(kind: FunctionKind, prefetched: Vec<PrefetchedState>) -> Self {
+    pub(crate) fn new(description: &FunctionDescription, prefetched: Vec<PrefetchedState>) -> Self {
         Self {
             encoder: FrameEncoder::default(),
             prefetched,
-            kind,
+            kind: description.kind,
+            broadcast: description.broadcast_state.is_some(),
         }
     }
 
@@ -68,13 +71,24 @@ impl FrameCaller {
             watermark: context.watermark,
             processing_time: context.processing_time,
         };
+        scope.broadcast.port = work.port();
         let (rows, fired) = match work {
+            Work::Rows {
+                port: port @ 1,
+                batch,
+            } if self.broadcast && self.kind.needs_key() => {
+                let rows = self
+                    .encoder
+                    .elements_without_keys(batch, *port, bound, &mut scope.keys);
+                (rows, None)
+            }
             Work::Rows { port, batch } => {
                 let keyed = self.kind.needs_key();
                 let rows = self.encoder.elements(batch, *port, bound, keyed, &mut scope.keys);
                 let rows = rows.map_err(|error| CallFailure::host(TaskError::host(error.to_string())))?;
                 (rows, None)
             }
+            Work::Periodic => (self.encoder.periodic(&mut scope.keys), None),
             Work::Timers { domain, timers } => {
                 let rows = self
                     .encoder
@@ -168,9 +182,13 @@ impl FrameCaller {
             let made = scope.request(request.clone());
             made.map_err(|error| wrong(format!("answer: section REQUESTS: {error}")))?;
         }
+        apply::apply_broadcast(&answer, scope)
+            .map_err(|error| wrong(format!("answer: section WRITES: {error}")))?;
         apply::apply(&answer, &self.encoder, &self.prefetched, scope, context).map_err(host_error)?;
         match passed_on {
             Some(batch) => out.emit(0, batch),
+            // What caused a row is told by its index in the call, which the caller reads.
+            None if self.kind.is_about_records() => apply::emit(&answer, scope, out),
             None => match (work, work.causes()) {
                 (Work::Panes(_), _) => apply::emit_in_order(&answer, None, scope, out),
                 (_, Some(causes)) => apply::emit_in_order(&answer, Some(causes), scope, out),
@@ -194,14 +212,17 @@ impl FrameCaller {
         let rows = answer.output.rows() + emitted;
         match (self.kind, work) {
             (_, Work::Panes(work)) => check_panes(self.kind, *work, answer).map(|()| None),
-            (FunctionKind::Map | FunctionKind::Reduce | FunctionKind::Aggregate, _)
-                if rows != answer.consumed =>
-            {
-                Err(format!(
-                    "{rows} rows for {} consumed; this kind of function answers one each",
-                    answer.consumed
-                ))
-            }
+            (
+                FunctionKind::Map
+                | FunctionKind::Reduce
+                | FunctionKind::Aggregate
+                | FunctionKind::TimestampAssigner
+                | FunctionKind::Partitioner,
+                _,
+            ) if rows != answer.consumed => Err(format!(
+                "{rows} rows for {} consumed; this kind of function answers one each",
+                answer.consumed
+            )),
             (FunctionKind::Filter | FunctionKind::KeySelector, _) if emitted > 0 => {
                 Err("this kind of function cannot emit by host-call".to_owned())
             }

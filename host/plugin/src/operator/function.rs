@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use wasmill_checkpoint::handle::OperatorState;
 use wasmill_engine::asynchronous::Request;
+use wasmill_engine::broadcast::BroadcastState;
 use wasmill_engine::error::TaskError;
 use wasmill_engine::operator::{Operator, OperatorContext, OperatorSnapshot};
 use wasmill_engine::output::Output;
@@ -40,6 +41,8 @@ pub struct FunctionOperator {
     pace: Pace,
     /// Stands in for the backend while that is with the instance.
     spare: Option<Box<dyn KeyedStateBackend>>,
+    /// Of a partitioner: how many there are to choose from.
+    channels: u32,
     /// From `open` on.
     running: Option<Running>,
     /// See [`FunctionOperator::asks_for_retry`].
@@ -51,6 +54,8 @@ struct Running {
     place: Place,
     frames: FrameCaller,
     records: TypedCaller,
+    /// Stays here between calls, whatever becomes of the instance.
+    broadcast: BroadcastState,
     /// An instance that needs so much memory from its start is not replaced for it.
     recycles: bool,
     /// While the failing record of a call is looked for.
@@ -78,6 +83,7 @@ impl FunctionOperator {
         Self {
             blueprint,
             pace,
+            channels: 0,
             spare: Some(Box::new(MemoryBackend::new(nothing, MaxParallelism::DEFAULT))),
             running: None,
             asks_for_retry: false,
@@ -115,9 +121,9 @@ impl FunctionOperator {
         &mut self,
         states: Vec<DeclaredState>,
         context: &OperatorContext,
-        restored: Option<&OperatorState>,
+        restored: Option<OperatorState>,
     ) -> Result<(), TaskError> {
-        let kind = self.blueprint.description().kind;
+        let description = self.blueprint.description();
         let prefetched = states
             .iter()
             .enumerate()
@@ -132,13 +138,21 @@ impl FunctionOperator {
             runtime: context.runtime.clone(),
             states,
             log: SubtaskLog::new(&context.runtime),
+            channels: self.channels,
         };
-        let instance = Instance::start(&self.blueprint, &place, restored)?;
+        let names = description.broadcast_names();
+        let broadcast = BroadcastState::restored(restored.as_ref(), &names)?;
+        let own = restored.map(|mut own| {
+            own.lists.retain(|list| !names.contains(&list.name));
+            own
+        });
+        let instance = Instance::start(&self.blueprint, &place, own.as_ref())?;
         self.running = Some(Running {
             instance,
             place,
-            frames: FrameCaller::new(kind, prefetched),
-            records: TypedCaller::new(kind.needs_key()),
+            frames: FrameCaller::new(description, prefetched),
+            records: TypedCaller::default(),
+            broadcast,
             recycles: true,
             isolation: None,
         });
@@ -156,6 +170,20 @@ impl FunctionOperator {
     /// Whether the last call has failed by asking for another attempt.
     pub(super) fn asks_for_retry(&self) -> bool {
         self.asks_for_retry
+    }
+
+    /// Of a partitioner that chooses from so many.
+    pub(crate) fn with_channels(self, channels: u32) -> Self {
+        Self { channels, ..self }
+    }
+
+    /// Asks a watermark generator at a tick of the emit interval.
+    pub(crate) fn periodic_emit(
+        &mut self,
+        context: &mut OperatorContext,
+        out: &mut Output,
+    ) -> Result<(), TaskError> {
+        self.run(&Work::Periodic, context, out).map(drop)
     }
 
     /// Calls for rows from the front of the work and returns how many were consumed.
@@ -186,7 +214,7 @@ impl FunctionOperator {
                 running.one_by_one(&self.blueprint, work, context, &mut self.spare, out)
             }
             Err(failure) => {
-                if self.blueprint.description().is_buffering() {
+                if self.blueprint.description().keeps_memory() {
                     // Its memory holds part of what the failed call did, and nobody can undo that.
                     self.running = None;
                 }
@@ -211,13 +239,16 @@ impl Running {
             instance,
             frames,
             records,
+            broadcast,
             ..
         } = self;
         let Instance { guest, exports } = instance;
+        guest.host_mut().broadcast.state = std::mem::take(broadcast);
         let mut result = match exports {
             Exports::Frame(exports) => frames.call(guest, exports, work, bound, context, spare, out),
             Exports::Typed(exports) => records.call(guest, exports, work, bound, context, spare, out),
         };
+        *broadcast = std::mem::take(&mut guest.host_mut().broadcast.state);
         if let Err(CallFailure {
             cause: Cause::Guest(error),
             ..
@@ -233,7 +264,7 @@ impl Running {
     fn can_isolate(&self, blueprint: &Blueprint, failure: &CallFailure) -> bool {
         matches!(failure.cause, Cause::Guest(_))
             && failure.row.is_none()
-            && !blueprint.description().is_buffering()
+            && !blueprint.description().keeps_memory()
     }
 
     /// From now on the rows of a failed call are repeated one by one, in a new instance.
@@ -300,6 +331,11 @@ impl Running {
         if !self.recycles || !self.instance.guest.needs_recycling() {
             return Ok(());
         }
+        if blueprint.description().keeps_memory() && !blueprint.description().is_buffering() {
+            // A watermark generator that says nothing of what it remembers lives as long as its task.
+            self.recycles = false;
+            return Ok(());
+        }
         let own = if blueprint.description().is_buffering() {
             let own = self.instance.snapshot();
             Some(own.map_err(|error| error.into_task_error(blueprint.plugin(), blueprint.function(), None))?)
@@ -327,7 +363,7 @@ impl Operator for FunctionOperator {
         restored: Option<OperatorState>,
     ) -> Result<(), TaskError> {
         let states = declare(&self.blueprint, context)?;
-        self.start(states, context, restored.as_ref())
+        self.start(states, context, restored)
     }
 
     fn process(
@@ -361,15 +397,16 @@ impl Operator for FunctionOperator {
         let Some(running) = &mut self.running else {
             return Err(not_open());
         };
-        if !self.blueprint.description().is_buffering() {
-            return Ok(OperatorSnapshot::default());
+        let mut state = OperatorState::default();
+        if self.blueprint.description().is_buffering() {
+            let own = running.instance.snapshot();
+            running
+                .instance
+                .flush_log(&self.blueprint, &running.place, own.is_ok());
+            let (plugin, function) = (self.blueprint.plugin(), self.blueprint.function());
+            state = own.map_err(|error| error.into_task_error(plugin, function, None))?;
         }
-        let own = running.instance.snapshot();
-        running
-            .instance
-            .flush_log(&self.blueprint, &running.place, own.is_ok());
-        let (plugin, function) = (self.blueprint.plugin(), self.blueprint.function());
-        let state = own.map_err(|error| error.into_task_error(plugin, function, None))?;
+        state.lists.extend(running.broadcast.snapshot());
         Ok(OperatorSnapshot { state, keyed: None })
     }
 

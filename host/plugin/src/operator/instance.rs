@@ -36,6 +36,8 @@ pub(crate) struct Place {
     pub(crate) runtime: Arc<RuntimeContext>,
     pub(crate) states: Vec<DeclaredState>,
     pub(crate) log: SubtaskLog,
+    /// Of a partitioner; 0 for all others.
+    pub(crate) channels: u32,
 }
 
 /// A frame export that failed by its own words.
@@ -73,7 +75,10 @@ impl Instance {
         place: &Place,
         restored: Option<&OperatorState>,
     ) -> Result<Self, TaskError> {
-        let context = context_json(&place.runtime);
+        let mut context = context_json(&place.runtime);
+        if place.channels > 0 {
+            context["channels"] = place.channels.into();
+        }
         let mut scope = CallScope::new(
             blueprint.description.clone(),
             place.states.clone(),
@@ -84,6 +89,7 @@ impl Instance {
         scope
             .emissions
             .keep_order(blueprint.description().kind.is_of_windows());
+        scope.record.channels = place.channels;
         let fail = |error: GuestError| error.into_task_error(blueprint.plugin(), blueprint.function(), None);
         let seed = seed(&place.runtime);
         let guest = Guest::instantiate(&blueprint.engine, &blueprint.pre, &blueprint.limits, seed, scope);
@@ -244,8 +250,7 @@ fn load(blueprint: &Blueprint, guest: &mut Guest<CallScope>) -> wasmtime::Result
     Ok(match blueprint.family() {
         Family::Frame => Exports::Frame(FrameExports::load(&blueprint.plugin.component, store, &instance)?),
         Family::Typed => Exports::Typed(TypedExports::load(
-            blueprint.description.kind,
-            blueprint.description.is_buffering(),
+            &blueprint.description,
             &blueprint.pre,
             store,
             &instance,

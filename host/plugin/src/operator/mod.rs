@@ -5,6 +5,7 @@
 //! | [`provider`] | from a job's function to an operator |
 //! | [`function`] | the operator: attempts, isolation of the failing record, recycling |
 //! | [`asynchronous`] | the same for async functions, one element a call |
+//! | `aside` | functions that are part of another operator or of an edge |
 //! | [`blueprint`], `instance` | what all instances of a function share; one instance and its life |
 //! | `frame`, `typed` | one call of each family, applied on success |
 //! | [`pace`] | how many rows go into one call |
@@ -14,6 +15,7 @@
 //! Invariant: rows that `process` says are consumed have all their effects in state, timers and output;
 //! of the others there is none.
 
+mod aside;
 pub mod asynchronous;
 pub mod blueprint;
 mod failure;

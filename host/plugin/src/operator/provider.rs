@@ -7,7 +7,8 @@ use serde_json::Value;
 use wasmill_engine::asynchronous::AsyncFunction;
 use wasmill_engine::error::TaskError;
 use wasmill_engine::operator::Operator;
-use wasmill_engine::registry::FunctionProvider;
+use wasmill_engine::registry::{CustomPartitioner, FunctionPlace, FunctionProvider};
+use wasmill_engine::time::{TimestampAssigner, WatermarkGenerator};
 use wasmill_engine::window::assigner::{WindowAssigner, WindowTime};
 use wasmill_engine::window::evictor::Evictor;
 use wasmill_engine::window::function::{ElementsFunction, IncrementalFunction};
@@ -15,6 +16,7 @@ use wasmill_engine::window::trigger::Trigger;
 use wasmill_model::function::FunctionDescription;
 use wasmill_model::graph::{FunctionRef, JobSettings};
 
+use super::aside::{Aside, PluginPartitioner, PluginTimestamps, PluginWatermarks};
 use super::asynchronous::GuestAsyncFunction;
 use super::blueprint::Blueprint;
 use super::function::FunctionOperator;
@@ -78,6 +80,10 @@ impl PluginFunctions {
             &function.config,
             settings,
         )
+    }
+
+    fn aside(&self, function: &FunctionRef, place: &FunctionPlace) -> Result<Aside, TaskError> {
+        Ok(Aside::new(self.shared(function, &place.settings)?, place))
     }
 }
 
@@ -160,5 +166,32 @@ impl FunctionProvider for PluginFunctions {
         } = function;
         let blueprint = self.blueprint(plugin, description, config, settings)?;
         Ok(Box::new(GuestAsyncFunction::new(blueprint)))
+    }
+
+    fn partitioner(
+        &self,
+        function: &FunctionRef,
+        place: &FunctionPlace,
+    ) -> Result<Box<dyn CustomPartitioner>, TaskError> {
+        Ok(Box::new(PluginPartitioner {
+            aside: self.aside(function, place)?,
+            channels: 0,
+        }))
+    }
+
+    fn timestamp_assigner(
+        &self,
+        function: &FunctionRef,
+        place: &FunctionPlace,
+    ) -> Result<Box<dyn TimestampAssigner>, TaskError> {
+        Ok(Box::new(PluginTimestamps(self.aside(function, place)?)))
+    }
+
+    fn watermark_generator(
+        &self,
+        function: &FunctionRef,
+        place: &FunctionPlace,
+    ) -> Result<Box<dyn WatermarkGenerator>, TaskError> {
+        Ok(Box::new(PluginWatermarks(self.aside(function, place)?)))
     }
 }

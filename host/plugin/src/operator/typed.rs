@@ -39,21 +39,21 @@ const ACCUMULATOR: Address = Address {
 /// Calls records; its buffers live as long as the operator.
 pub(crate) struct TypedCaller {
     element: Element,
-    is_keyed: bool,
 }
 
-impl TypedCaller {
-    pub(crate) fn new(is_keyed: bool) -> Self {
+impl Default for TypedCaller {
+    fn default() -> Self {
         Self {
             element: Element {
                 key: Vec::new(),
                 value: Vec::new(),
                 timestamp: None,
             },
-            is_keyed,
         }
     }
+}
 
+impl TypedCaller {
     /// Calls for rows from the front of `work` until the bound or the time is reached. Rows before one
     /// that fails are applied and their results emitted: a policy that skips the record can go on.
     #[allow(clippy::too_many_arguments)] // The parts of an operator that a call needs.
@@ -72,16 +72,20 @@ impl TypedCaller {
             watermark: context.watermark,
             processing_time: context.processing_time,
         };
+        scope.broadcast.port = work.port();
         if let Some(spare) = spare.take() {
             scope.attach(std::mem::replace(&mut context.state, spare));
         }
         let result = match work {
-            Work::Rows { batch, .. } => {
+            Work::Rows { port, batch } => {
                 let rows = batch.iter().take(bound.rows_max as usize);
-                self.each(guest, rows, context, |caller, guest, row, max| {
-                    caller.element(guest, exports, row, max)
+                self.each(guest, rows, context, |caller, guest, row, context| {
+                    caller.element(guest, exports, *port, row, context)
                 })
             }
+            Work::Periodic => self.each(guest, std::iter::once(()), context, |_, guest, (), _| {
+                on_periodic_emit(guest, exports)
+            }),
             Work::Timers { domain, timers } => {
                 let timers = timers.iter().take(bound.rows_max as usize);
                 self.each(guest, timers, context, |_, guest, timer, _| {
@@ -117,6 +121,7 @@ impl TypedCaller {
         };
         for item in items {
             guest.host_mut().begin_call();
+            guest.host_mut().row = done.consumed;
             let called = one(self, guest, item, context);
             let scope = guest.host_mut();
             let called = match scope.take_host_error() {
@@ -153,6 +158,7 @@ impl TypedCaller {
         &mut self,
         guest: &mut Guest<CallScope>,
         exports: &TypedExports,
+        port: u16,
         row: RowRef<'_>,
         context: &OperatorContext,
     ) -> Result<bool, Cause> {
@@ -161,29 +167,47 @@ impl TypedCaller {
         scope.record.is_null = row.is_null();
         scope.record.extension.clear();
         scope.record.extension.extend_from_slice(row.extension());
-        scope.emissions.set_cause(row.cause());
-        self.set_key(scope, row)?;
+        let about_records = scope.description().kind.is_about_records();
+        scope
+            .emissions
+            .set_cause(if about_records { &[] } else { row.cause() });
+        scope.record.key = 0;
+        let is_keyed = scope.description().is_keyed_on(port);
+        let passes_key = is_keyed || !scope.description().kind.needs_key();
+        self.set_key(scope, row, is_keyed, passes_key)?;
         self.element.value.clear();
         self.element.value.extend_from_slice(row.value());
         self.element.timestamp = row.timestamp();
-        self.function(guest, exports, row, context)?;
+        match &exports.function {
+            Function::CoMap(_) | Function::CoFlatMap(_) | Function::CoProcess(_) | Function::Broadcast(_) => {
+                self.function_of_two_inputs(guest, exports, port, row)?;
+            }
+            _ => self.function(guest, exports, row, context)?,
+        }
         Ok(false)
     }
 
-    fn set_key(&mut self, scope: &mut CallScope, row: RowRef<'_>) -> Result<(), Cause> {
+    /// `passes_key`: the function is shown what key there is; of a broadcast input it is none of the function's.
+    fn set_key(
+        &mut self,
+        scope: &mut CallScope,
+        row: RowRef<'_>,
+        is_keyed: bool,
+        passes_key: bool,
+    ) -> Result<(), Cause> {
         self.element.key.clear();
         scope.keys.begin(1);
-        match row.key() {
+        match row.key().filter(|_| passes_key) {
             Some(encoded) => {
                 self.element.key.extend_from_slice(key::body(encoded));
-                if self.is_keyed {
+                if is_keyed {
                     let group = KeyGroup(row.group_field() as u16);
                     let key = scope.keys.key(row.key_field(), group, encoded);
                     scope.keys.row(key);
                 }
                 Ok(())
             }
-            None if self.is_keyed => Err(Cause::Host(TaskError::host(
+            None if is_keyed => Err(Cause::Host(TaskError::host(
                 "a record without a key reached a keyed function: a key-by must stand before it",
             ))),
             None => Ok(()),
@@ -253,8 +277,87 @@ impl TypedCaller {
                 TaskError::host("a part of a window was called with a record"),
             )),
             Function::Async(function) => asynchronous(guest, function, row, element),
+            Function::TimestampAssigner(_) | Function::WatermarkGenerator(_) | Function::Partitioner(_) => {
+                self.function_about_records(guest, exports)
+            }
+            Function::CoMap(_) | Function::CoFlatMap(_) | Function::CoProcess(_) | Function::Broadcast(_) => {
+                Ok(())
+            }
         }
     }
+
+    fn function_about_records(
+        &self,
+        guest: &mut Guest<CallScope>,
+        exports: &TypedExports,
+    ) -> Result<(), Cause> {
+        let element = &self.element;
+        match &exports.function {
+            Function::TimestampAssigner(function) => {
+                let at = answer(guest.call(CallBudget::Call, |store| {
+                    function.call_extract_timestamp(store, element)
+                }))?;
+                emit(guest, RowHeader::element(Some(at)), b"")
+            }
+            Function::WatermarkGenerator(function) => {
+                answer(guest.call(CallBudget::Call, |store| function.call_on_event(store, element)))
+            }
+            Function::Partitioner(function) => {
+                let channels = guest.host().record.channels;
+                let channel = answer(guest.call(CallBudget::Call, |store| {
+                    function.call_partition(store, element, channels)
+                }))?;
+                emit(guest, RowHeader::element(None), &channel.to_le_bytes())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn function_of_two_inputs(
+        &self,
+        guest: &mut Guest<CallScope>,
+        exports: &TypedExports,
+        port: u16,
+        row: RowRef<'_>,
+    ) -> Result<(), Cause> {
+        let element = &self.element;
+        match &exports.function {
+            Function::CoMap(function) => {
+                let value = answer(guest.call(CallBudget::Call, |store| match port {
+                    0 => function.call_map1(store, element),
+                    _ => function.call_map2(store, element),
+                }))?;
+                emit(guest, RowHeader::element(row.timestamp()), &value)
+            }
+            Function::CoFlatMap(function) => answer(guest.call(CallBudget::Call, |store| match port {
+                0 => function.call_flat_map1(store, element),
+                _ => function.call_flat_map2(store, element),
+            })),
+            Function::CoProcess(function) => answer(guest.call(CallBudget::Call, |store| match port {
+                0 => function.call_process_element1(store, element),
+                _ => function.call_process_element2(store, element),
+            })),
+            Function::Broadcast(function) => answer(guest.call(CallBudget::Call, |store| match port {
+                0 => function.call_process_element(store, element),
+                _ => function.call_process_broadcast_element(store, element),
+            })),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// One tick of the emit interval.
+fn on_periodic_emit(guest: &mut Guest<CallScope>, exports: &TypedExports) -> Result<bool, Cause> {
+    let Function::WatermarkGenerator(function) = &exports.function else {
+        return Err(Cause::Host(TaskError::host(
+            "a function that generates no watermarks was asked for them",
+        )));
+    };
+    let scope = guest.host_mut();
+    scope.emissions.set_cause(&[]);
+    scope.keys.begin(1);
+    answer(guest.call(CallBudget::Call, |store| function.call_on_periodic_emit(store)))?;
+    Ok(false)
 }
 
 /// A record of an async function, or the answers to its requests, or the end of its time.
@@ -280,15 +383,11 @@ fn on_timer(
     domain: TimeDomain,
     timer: &Timer,
 ) -> Result<bool, Cause> {
-    let Function::Process(function) = &exports.function else {
-        return Err(Cause::Host(TaskError::host(
-            "a timer fired for a function without timers",
-        )));
-    };
     let scope = guest.host_mut();
     // Flink's rule: what a processing-time timer emits has no timestamp.
     scope.record.timestamp = (domain == TimeDomain::Event).then_some(timer.timestamp);
     scope.record.is_null = false;
+    scope.record.key = 0;
     scope.record.extension.clear();
     scope.emissions.set_cause(&[]);
     scope.keys.begin(1);
@@ -297,9 +396,23 @@ fn on_timer(
         .key(key::hash(&timer.key) as u32, timer.group, &timer.key);
     scope.keys.row(key);
     let is_processing = domain == TimeDomain::Processing;
-    answer(guest.call(CallBudget::Call, |store| {
-        function.call_on_timer(store, timer.timestamp, is_processing)
-    }))?;
+    let at = timer.timestamp;
+    answer(match &exports.function {
+        Function::Process(function) => guest.call(CallBudget::Call, |store| {
+            function.call_on_timer(store, at, is_processing)
+        }),
+        Function::CoProcess(function) => guest.call(CallBudget::Call, |store| {
+            function.call_on_timer(store, at, is_processing)
+        }),
+        Function::Broadcast(function) => guest.call(CallBudget::Call, |store| {
+            function.call_on_timer(store, at, is_processing)
+        }),
+        _ => {
+            return Err(Cause::Host(TaskError::host(
+                "a timer fired for a function without timers",
+            )));
+        }
+    })?;
     let scope = guest.host();
     let clock = if is_processing {
         scope.clocks.processing_time

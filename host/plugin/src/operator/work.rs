@@ -15,6 +15,8 @@ pub(crate) enum Work<'a> {
     Timers { domain: TimeDomain, timers: &'a [Timer] },
     /// What happens to panes of windows.
     Panes(PaneWork<'a>),
+    /// A tick of a watermark generator's emit interval.
+    Periodic,
 }
 
 impl Work<'_> {
@@ -25,7 +27,7 @@ impl Work<'_> {
                 let first = batch.iter().next()?;
                 (!first.cause().is_empty()).then_some(batch)
             }
-            Self::Timers { .. } | Self::Panes(_) => None,
+            Self::Timers { .. } | Self::Panes(_) | Self::Periodic => None,
         }
     }
 
@@ -35,6 +37,15 @@ impl Work<'_> {
             Self::Rows { batch, .. } => batch.rows(),
             Self::Timers { timers, .. } => timers.len() as u32,
             Self::Panes(work) => work.len(),
+            Self::Periodic => 1,
+        }
+    }
+
+    /// The input that it is about; 0 for timers.
+    pub(crate) fn port(&self) -> u16 {
+        match self {
+            Self::Rows { port, .. } => *port,
+            Self::Timers { .. } | Self::Panes(_) | Self::Periodic => 0,
         }
     }
 
@@ -50,6 +61,7 @@ impl Work<'_> {
                 timers: timers.get(index as usize..=index as usize).unwrap_or_default(),
             },
             Self::Panes(work) => Self::Panes(work.only(index)),
+            Self::Periodic => Self::Periodic,
         }
     }
 
@@ -62,6 +74,7 @@ impl Work<'_> {
                 format!("timer ({domain:?} time) at {} of key {key}", timer.timestamp).into_bytes()
             }),
             Self::Panes(work) => (index < work.len()).then(|| work.describe(index)),
+            Self::Periodic => Some(b"periodic emit".to_vec()),
         }
     }
 }

@@ -12,7 +12,10 @@ use wasmtime::Engine;
 use wasmtime::component::Type;
 use wasmtime::component::types::{Component, ComponentFunc, ComponentInstance, ComponentItem};
 
-use self::wit::{CHECKPOINTED, ELEMENT, ERROR, FRAME, IMPORTS, LIFECYCLE, TRIGGER_RESULT, exports_of};
+use self::wit::{
+    BROADCAST, CHECKPOINTED, ELEMENT, ERROR, FRAME, IMPORTS, LIFECYCLE, TRIGGER_RESULT, exports_of,
+    exports_of_two_inputs,
+};
 use super::info::Family;
 use crate::failure::printable_text;
 
@@ -104,13 +107,11 @@ impl Interface<'_> {
 
     /// Whether a component of the typed family has what a function that it describes needs.
     pub(super) fn check_function(&self, function: &FunctionDescription) -> Result<(), String> {
-        if function.second_input.is_some() {
-            return Err(format!(
-                "describe declares a second input of function `{}`, which a typed world cannot tell from the first: build it in the world `frame`, whose rows say their input, or remove `second-input`",
-                function.name
-            ));
-        }
-        let kind = exports_of(function.kind);
+        let kind = match function.second_input {
+            Some(_) if function.broadcast_state.is_some() => BROADCAST,
+            Some(_) => exports_of_two_inputs(function.kind),
+            None => exports_of(function.kind),
+        };
         let needed = [Some(kind), function.is_buffering().then_some(CHECKPOINTED)];
         for (interface, functions) in needed.into_iter().flatten() {
             let Some((name, instance)) = self.export(interface) else {
@@ -293,13 +294,19 @@ mod tests {
             FunctionKind::Evictor,
             FunctionKind::WindowAssigner,
             FunctionKind::Async,
+            FunctionKind::TimestampAssigner,
+            FunctionKind::WatermarkGenerator,
+            FunctionKind::Partitioner,
         ];
         let names =
             |(interface, functions): Exports| (interface, functions.iter().map(|(name, _)| *name).collect());
         let exports = kinds
             .map(exports_of)
             .into_iter()
-            .chain([FRAME, LIFECYCLE, CHECKPOINTED])
+            .chain(
+                [FunctionKind::Map, FunctionKind::FlatMap, FunctionKind::Process].map(exports_of_two_inputs),
+            )
+            .chain([FRAME, LIFECYCLE, CHECKPOINTED, BROADCAST])
             .map(names);
         let imports = IMPORTS.map(|(interface, functions)| (interface, functions.to_vec()));
         let mut known: Vec<(&str, Vec<&str>)> = exports.chain(imports).collect();

@@ -1,6 +1,6 @@
 //! The exports of a component of the typed family that serve one function.
 
-use wasmill_model::function::FunctionKind;
+use wasmill_model::function::{FunctionDescription, FunctionKind};
 use wasmtime::component::{Instance, InstancePre};
 use wasmtime::{AsContextMut, Store};
 
@@ -33,6 +33,20 @@ pub(crate) enum Function {
     WindowAssigner(interfaces::window_assigner::Guest),
     /// `async-function`
     Async(interfaces::async_function::Guest),
+    /// `co-map-function`
+    CoMap(interfaces::co_map_function::Guest),
+    /// `co-flat-map-function`
+    CoFlatMap(interfaces::co_flat_map_function::Guest),
+    /// `co-process-function`
+    CoProcess(interfaces::co_process_function::Guest),
+    /// `broadcast-process-function`
+    Broadcast(interfaces::broadcast_process_function::Guest),
+    /// `timestamp-assigner`
+    TimestampAssigner(interfaces::timestamp_assigner::Guest),
+    /// `watermark-generator`
+    WatermarkGenerator(interfaces::watermark_generator::Guest),
+    /// `partitioner`
+    Partitioner(interfaces::partitioner::Guest),
 }
 
 /// All that one function needs.
@@ -50,15 +64,34 @@ macro_rules! load {
 }
 
 impl TypedExports {
-    /// Looks up the interfaces that a function of this kind needs; the error names one that is missing.
+    /// Looks up the interfaces that a function needs; the error names one that is missing.
     pub(crate) fn load(
-        kind: FunctionKind,
-        is_buffering: bool,
+        description: &FunctionDescription,
         pre: &InstancePre<Data>,
         store: &mut Store<Data>,
         instance: &Instance,
     ) -> wasmtime::Result<Self> {
-        let function = match kind {
+        let has_two_inputs = description.second_input.is_some();
+        let function = match description.kind {
+            _ if description.broadcast_state.is_some() => {
+                Function::Broadcast(load!(broadcast_process_function, store, instance, pre))
+            }
+            FunctionKind::Map if has_two_inputs => {
+                Function::CoMap(load!(co_map_function, store, instance, pre))
+            }
+            FunctionKind::FlatMap if has_two_inputs => {
+                Function::CoFlatMap(load!(co_flat_map_function, store, instance, pre))
+            }
+            FunctionKind::Process if has_two_inputs => {
+                Function::CoProcess(load!(co_process_function, store, instance, pre))
+            }
+            FunctionKind::TimestampAssigner => {
+                Function::TimestampAssigner(load!(timestamp_assigner, store, instance, pre))
+            }
+            FunctionKind::WatermarkGenerator => {
+                Function::WatermarkGenerator(load!(watermark_generator, store, instance, pre))
+            }
+            FunctionKind::Partitioner => Function::Partitioner(load!(partitioner, store, instance, pre)),
             FunctionKind::Map => Function::Map(load!(map_function, store, instance, pre)),
             FunctionKind::Filter => Function::Filter(load!(filter_function, store, instance, pre)),
             FunctionKind::FlatMap => Function::FlatMap(load!(flat_map_function, store, instance, pre)),
@@ -74,7 +107,7 @@ impl TypedExports {
             }
             FunctionKind::Async => Function::Async(load!(async_function, store, instance, pre)),
         };
-        let checkpointed = if is_buffering {
+        let checkpointed = if description.is_buffering() {
             Some(load!(checkpointed, store, instance, pre))
         } else {
             None

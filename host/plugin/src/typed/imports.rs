@@ -17,9 +17,6 @@ use crate::sandbox::log::LogLevel;
 
 type Result<T> = wasmtime::Result<T>;
 
-/// The key of the record at hand: a typed call has one.
-pub(crate) const CURRENT_KEY: u32 = 0;
-
 impl types::Host for Data {}
 
 impl runtime::Host for Data {
@@ -142,7 +139,7 @@ fn emit(data: &mut Data, port: u16, timestamp: Option<Timestamp>, value: &[u8]) 
 impl timers::Host for Data {
     fn current_key(&mut self) -> Result<Vec<u8>> {
         self.host.count_call().map_err(trap)?;
-        Ok(self.host.keys.body(CURRENT_KEY).to_vec())
+        Ok(self.host.keys.body(self.host.record.key).to_vec())
     }
 
     fn current_watermark(&mut self) -> Result<i64> {
@@ -175,7 +172,8 @@ impl timers::Host for Data {
 fn timer(data: &mut Data, register: bool, domain: TimeDomain, timestamp: Timestamp) -> Result<()> {
     let scope = &mut data.host;
     scope.count_call().map_err(trap)?;
-    if !scope.keys.contains(CURRENT_KEY, NONE) {
+    let key = scope.record.key;
+    if !scope.keys.contains(key, NONE) || scope.keys.is_scanned(key) {
         return Err(trap(
             "timers exist only while a keyed record or a timer is processed".to_owned(),
         ));
@@ -183,7 +181,7 @@ fn timer(data: &mut Data, register: bool, domain: TimeDomain, timestamp: Timesta
     let op = TimerOp {
         register,
         domain,
-        key: CURRENT_KEY,
+        key,
         namespace: NONE,
         timestamp,
     };
@@ -212,7 +210,7 @@ impl window_context::Host for Data {
             }
             let value = scope.window.values.get(at..at + length).unwrap_or_default();
             page.push(types::Element {
-                key: scope.keys.body(CURRENT_KEY).to_vec(),
+                key: scope.keys.body(scope.record.key).to_vec(),
                 value: value.to_vec(),
                 timestamp,
             });

@@ -4,7 +4,7 @@ use wasmill_model::function::StateKind;
 use wasmill_state::backend::Page;
 
 use super::generated::wasmill::function::keyed_state::{Host, MapEntry};
-use super::imports::{CURRENT_KEY, names};
+use super::imports::names;
 use super::{Data, trap};
 use crate::journal::keys::NONE;
 use crate::journal::overlay::Address;
@@ -38,14 +38,15 @@ fn at(data: &mut Data, slot: u32, kinds: &[StateKind], verb: &str) -> Result<Add
     let scope = &mut data.host;
     scope.count_call().map_err(trap)?;
     scope.state(slot, kinds, verb).map_err(trap)?;
-    if !scope.keys.contains(CURRENT_KEY, NONE) {
+    let key = scope.record.key;
+    if !scope.keys.contains(key, NONE) {
         return Err(trap(format!(
             "{verb}: keyed state exists only while a keyed record or a timer is processed"
         )));
     }
     Ok(Address {
         slot,
-        key: CURRENT_KEY,
+        key,
         namespace: scope.namespace_of(slot),
     })
 }

@@ -3,11 +3,13 @@
 //! Invariant: an import never panics and never trusts a guest; misuse traps with a message that says what
 //! was wrong, and the call leaves no trace.
 
+mod broadcast_state;
 pub(crate) mod exports;
 mod imports;
 mod keyed_state;
 pub mod linker;
 mod requests;
+mod watermark_output;
 
 use crate::journal::scope::CallScope;
 use crate::sandbox::GuestData;

@@ -216,10 +216,15 @@ impl Driver {
 
     /// Rows in one batch; those not consumed are submitted again.
     pub fn push(&mut self, inputs: &[Input]) -> Result<(), TaskError> {
+        self.push_to(0, inputs)
+    }
+
+    /// As [`Driver::push`], on one of the function's inputs.
+    pub fn push_to(&mut self, port: u16, inputs: &[Input]) -> Result<(), TaskError> {
         let mut rest = batch(inputs);
         while !rest.is_empty() {
             let mut out = Output::default();
-            let consumed = self.operator.process(0, &rest, &mut self.context, &mut out);
+            let consumed = self.operator.process(port, &rest, &mut self.context, &mut out);
             self.take(out);
             let consumed = consumed?;
             assert!(consumed >= 1 && consumed <= rest.rows());

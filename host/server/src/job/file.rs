@@ -17,7 +17,9 @@ use super::units::{DurationText, SizeText};
 
 mod watermarks;
 
-pub use watermarks::{Alignment, TimeUnitName, TimestampFrom, WatermarkStrategyName, Watermarks};
+pub use watermarks::{
+    Alignment, FunctionCall, TimeUnitName, TimestampFrom, WatermarkStrategyName, Watermarks,
+};
 
 /// A Wasmill job: operators that are connected by their inputs, from sources to sinks.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -176,6 +178,8 @@ pub struct Operator {
     pub key_by: Option<KeyBy>,
     /// Redistributes records without a key.
     pub partition: Option<Partition>,
+    /// Redistributes records as a component's partitioner says.
+    pub partition_custom: Option<FunctionCall>,
     /// A rolling aggregation over a field of JSON records of a keyed stream.
     pub rolling: Option<Rolling>,
     /// Windows on a keyed stream, or with `all` on any.

@@ -27,6 +27,7 @@ use crate::job::status::{JobState, TaskState};
 use crate::metrics::OperatorMetrics;
 use crate::operator::{Operator, OperatorContext, RuntimeContext};
 use crate::plan::{ChainedOperator, JobPlan, Vertex, Wire, WireTarget};
+use crate::registry::FunctionPlace;
 use crate::task::chain::{Chain, Node, Route};
 use crate::task::inputs::{Input, Inputs};
 use crate::task::mailbox::{Command, Mailbox, Reporter};
@@ -185,7 +186,7 @@ impl Master {
                 let source = self.connectors.sources.get(&chained.operator.uid).cloned();
                 let source = source.ok_or_else(|| missing(chained))?;
                 entry = routes.into_iter().next().unwrap_or_default();
-                let strategy = self.strategy(chained);
+                let strategy = self.strategy(chained, &runtime);
                 if let Some(alignment) = strategy.as_ref().and_then(|s| s.declared.alignment.as_ref()) {
                     self.sources.add(subtask, alignment);
                 }
@@ -193,7 +194,7 @@ impl Master {
                     runtime, metrics, source, strategy, restored,
                 ))));
             } else {
-                let operator = self.operator(chained, channels.waker(subtask))?;
+                let operator = self.operator(chained, &runtime, channels.waker(subtask))?;
                 let context = self.context(subtask, place, runtime, metrics);
                 nodes.push(Node::new(place, operator, context, routes, restored));
             }
@@ -262,7 +263,15 @@ impl Master {
             let senders = channels.senders.remove(&(subtask, number)).unwrap_or_default();
             places.insert(number, edges.len());
             let custom = match (&edge.function, &self.spec.registry.functions) {
-                (Some(function), Some(functions)) => Some(functions.partitioner(function)?),
+                (Some(function), Some(functions)) => {
+                    let last = vertex.operators.last();
+                    let runtime = last.map(|chained| self.runtime(vertex, chained, subtask));
+                    let place = runtime.map(|runtime| self.function_place(&runtime));
+                    match place {
+                        Some(place) => Some(functions.partitioner(function, &place)?),
+                        None => None,
+                    }
+                }
                 _ => None,
             };
             let made = Edge::new(
@@ -323,7 +332,19 @@ impl Master {
         })
     }
 
-    fn operator(&self, chained: &ChainedOperator, waker: Arc<Waker>) -> Result<Box<dyn Operator>, TaskError> {
+    fn function_place(&self, runtime: &Arc<RuntimeContext>) -> FunctionPlace {
+        FunctionPlace {
+            runtime: runtime.clone(),
+            settings: self.spec.graph.settings.clone(),
+        }
+    }
+
+    fn operator(
+        &self,
+        chained: &ChainedOperator,
+        runtime: &Arc<RuntimeContext>,
+        waker: Arc<Waker>,
+    ) -> Result<Box<dyn Operator>, TaskError> {
         let operator = &chained.operator;
         if let Some(made) = self.asynchronous(chained, waker)? {
             return Ok(made);
@@ -348,7 +369,7 @@ impl Master {
             OperatorKind::KeyBy { selector, format } => {
                 KeyReader::new(selector, *format).map(|reader| Box::new(KeyByOperator::new(reader)) as _)
             }
-            OperatorKind::AssignTimestamps { .. } => match self.strategy(chained) {
+            OperatorKind::AssignTimestamps { .. } => match self.strategy(chained, runtime) {
                 Some(strategy) => Some(Box::new(AssignTimestampsOperator::new(&strategy)?)),
                 None => None,
             },
@@ -406,7 +427,7 @@ impl Master {
     }
 
     /// How the operator's records get their event time, where it says.
-    fn strategy(&self, chained: &ChainedOperator) -> Option<Strategy> {
+    fn strategy(&self, chained: &ChainedOperator, runtime: &Arc<RuntimeContext>) -> Option<Strategy> {
         let declared = chained.operator.watermarks()?.clone();
         let format = match &chained.operator.kind {
             OperatorKind::Source { format, .. } | OperatorKind::AssignTimestamps { format, .. } => *format,
@@ -417,6 +438,7 @@ impl Master {
             format,
             interval_ms: self.spec.graph.settings.auto_watermark_interval_ms,
             functions: self.spec.registry.functions.clone(),
+            place: self.function_place(runtime),
         })
     }
 

@@ -13,7 +13,7 @@ use wasmill_model::key::{self, MaxParallelism};
 
 use super::*;
 use crate::builtin::AssignTimestampsOperator;
-use crate::registry::FunctionProvider;
+use crate::registry::{FunctionPlace, FunctionProvider};
 use crate::time::splits::{Splits, Urgency};
 use crate::time::strategy::Strategy;
 use crate::time::{TimestampAssigner, WatermarkGenerator};
@@ -278,11 +278,19 @@ impl FunctionProvider for Native {
         Err(TaskError::user(description.name.clone()))
     }
 
-    fn timestamp_assigner(&self, _: &FunctionRef) -> Result<Box<dyn TimestampAssigner>, TaskError> {
+    fn timestamp_assigner(
+        &self,
+        _: &FunctionRef,
+        _: &FunctionPlace,
+    ) -> Result<Box<dyn TimestampAssigner>, TaskError> {
         Ok(Box::new(TimestampPlusValue))
     }
 
-    fn watermark_generator(&self, _: &FunctionRef) -> Result<Box<dyn WatermarkGenerator>, TaskError> {
+    fn watermark_generator(
+        &self,
+        _: &FunctionRef,
+        _: &FunctionPlace,
+    ) -> Result<Box<dyn WatermarkGenerator>, TaskError> {
         Ok(Box::new(super::source_time::AtMarks))
     }
 }
@@ -302,6 +310,10 @@ pub(super) fn strategy(declared: WatermarkStrategy, interval_ms: u64) -> Strateg
         format: Format::Raw,
         interval_ms,
         functions: Some(Arc::new(Native)),
+        place: FunctionPlace {
+            runtime: context("case").runtime,
+            settings: JobSettings::default(),
+        },
     }
 }
 

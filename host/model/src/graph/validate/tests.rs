@@ -34,6 +34,13 @@ fn connect(kind: &str, inputs: &[&str]) -> Value {
     )
 }
 
+/// The same, whose second input is to be broadcast.
+fn broadcast(kind: &str, inputs: &[&str]) -> Value {
+    let mut function = connect(kind, inputs);
+    function["kind"]["description"]["broadcast-state"] = json!([{"name": "rules"}]);
+    function
+}
+
 fn validated(operators: Vec<Value>) -> Result<(), String> {
     let graph = json!({"name": "j", "operators": operators, "max_parallelism": null, "settings": {}});
     let mut graph: LogicalGraph = serde_json::from_value(graph).unwrap();
@@ -63,10 +70,11 @@ fn two_inputs_have_formats_of_their_own_and_keys_that_can_meet() {
     assert_eq!(with(connect("flat-map", &["a", "b"])), Ok(()));
     assert_eq!(with(connect("process", &["va", "vb"])), Ok(()));
     assert_eq!(
-        with(connect("process", &["ka", "all"])),
+        with(broadcast("process", &["ka", "all"])),
         Ok(()),
         "keyed and broadcast"
     );
+    assert_eq!(with(broadcast("flat-map", &["a", "all"])), Ok(()));
     for (function, wanted) in [
         (connect("flat-map", &["a"]), "it has two inputs and 1 are named"),
         (
@@ -77,7 +85,19 @@ fn two_inputs_have_formats_of_their_own_and_keys_that_can_meet() {
             connect("process", &["ka", "b"]),
             "its first input is keyed, its second is not",
         ),
-        (connect("process", &["a", "all"]), "it needs a keyed stream"),
+        (
+            connect("process", &["ka", "all"]),
+            "only a function with broadcast state may have a broadcast one",
+        ),
+        (broadcast("process", &["a", "all"]), "it needs a keyed stream"),
+        (
+            broadcast("process", &["ka", "kb"]),
+            "put `partition: broadcast` before its second input",
+        ),
+        (
+            broadcast("flat-map", &["a", "b"]),
+            "put `partition: broadcast` before its second input",
+        ),
         (
             connect("process", &["ka", "kb"]),
             "are of different formats and would never meet",

@@ -3,7 +3,7 @@
 use wasmill_model::function::FunctionKind;
 
 /// Functions of the interfaces that the host offers, as in `wit/`.
-pub(super) const IMPORTS: [(&str, &[&str]); 9] = [
+pub(super) const IMPORTS: [(&str, &[&str]); 11] = [
     ("types", &[]),
     (
         "runtime",
@@ -90,6 +90,22 @@ pub(super) const IMPORTS: [(&str, &[&str]); 9] = [
             "response-body",
         ],
     ),
+    (
+        "broadcast-state",
+        &[
+            "open-broadcast",
+            "broadcast-get",
+            "broadcast-entries",
+            "broadcast-put",
+            "broadcast-remove",
+            "broadcast-clear",
+            "next-key",
+        ],
+    ),
+    (
+        "watermark-output",
+        &["emit-watermark", "mark-idle", "mark-active", "processing-time"],
+    ),
     ("frame-host", &["host-call", "log"]),
 ];
 
@@ -122,6 +138,15 @@ pub(super) const CHECKPOINTED: Exports = (
     &[
         ("restore-state", "func(bool, list<u8>) -> result<_, ERROR>"),
         ("snapshot-state", "func() -> result<list<u8>, ERROR>"),
+    ],
+);
+
+pub(super) const BROADCAST: Exports = (
+    "broadcast-process-function",
+    &[
+        ("process-element", "func(ELEMENT) -> result<_, ERROR>"),
+        ("process-broadcast-element", "func(ELEMENT) -> result<_, ERROR>"),
+        ("on-timer", "func(s64, bool) -> result<_, ERROR>"),
     ],
 );
 
@@ -175,6 +200,58 @@ pub(super) fn exports_of(kind: FunctionKind) -> Exports {
         | FunctionKind::Trigger
         | FunctionKind::Evictor
         | FunctionKind::WindowAssigner => exports_of_windows(kind),
+        FunctionKind::TimestampAssigner | FunctionKind::WatermarkGenerator | FunctionKind::Partitioner => {
+            exports_about_records(kind)
+        }
+    }
+}
+
+/// The interface of a function with two inputs, where it is of a kind that may have them.
+pub(super) fn exports_of_two_inputs(kind: FunctionKind) -> Exports {
+    match kind {
+        FunctionKind::Map => (
+            "co-map-function",
+            &[
+                ("map1", "func(ELEMENT) -> result<list<u8>, ERROR>"),
+                ("map2", "func(ELEMENT) -> result<list<u8>, ERROR>"),
+            ],
+        ),
+        FunctionKind::FlatMap => (
+            "co-flat-map-function",
+            &[
+                ("flat-map1", "func(ELEMENT) -> result<_, ERROR>"),
+                ("flat-map2", "func(ELEMENT) -> result<_, ERROR>"),
+            ],
+        ),
+        FunctionKind::Process => (
+            "co-process-function",
+            &[
+                ("process-element1", "func(ELEMENT) -> result<_, ERROR>"),
+                ("process-element2", "func(ELEMENT) -> result<_, ERROR>"),
+                ("on-timer", "func(s64, bool) -> result<_, ERROR>"),
+            ],
+        ),
+        other => exports_of(other),
+    }
+}
+
+fn exports_about_records(kind: FunctionKind) -> Exports {
+    match kind {
+        FunctionKind::TimestampAssigner => (
+            "timestamp-assigner",
+            &[("extract-timestamp", "func(ELEMENT) -> result<s64, ERROR>")],
+        ),
+        FunctionKind::WatermarkGenerator => (
+            "watermark-generator",
+            &[
+                ("on-event", "func(ELEMENT) -> result<_, ERROR>"),
+                ("on-periodic-emit", "func() -> result<_, ERROR>"),
+            ],
+        ),
+        _ => (
+            "partitioner",
+            &[("partition", "func(ELEMENT, u32) -> result<u32, ERROR>")],
+        ),
     }
 }
 

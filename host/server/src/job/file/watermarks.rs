@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::job::units::DurationText;
 
@@ -9,8 +10,10 @@ use crate::job::units::DurationText;
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Watermarks {
-    /// How watermarks are made of timestamps.
-    pub strategy: WatermarkStrategyName,
+    /// How watermarks are made of timestamps; this or `generator`.
+    pub strategy: Option<WatermarkStrategyName>,
+    /// A component's function that makes them.
+    pub generator: Option<FunctionCall>,
     /// For `bounded`: how far behind the highest timestamp a record may come.
     pub disorder: Option<DurationText>,
     /// Where timestamps come from. Default: from the record, as its source or the function before gave them.
@@ -34,7 +37,17 @@ pub enum WatermarkStrategyName {
     Bounded,
 }
 
-/// Where a timestamp comes from: exactly one of `field` and `ingestion`.
+/// A function of a component that is no operator of its own.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FunctionCall {
+    /// `plugin/function`.
+    pub function: String,
+    /// Passed to its `open`.
+    pub config: Option<Value>,
+}
+
+/// Where a timestamp comes from: exactly one of `field`, `ingestion` and `function`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct TimestampFrom {
@@ -44,6 +57,10 @@ pub struct TimestampFrom {
     pub unit: Option<TimeUnitName>,
     /// `true`: the processing time at which the record comes.
     pub ingestion: Option<bool>,
+    /// A component's timestamp assigner: `plugin/function`.
+    pub function: Option<String>,
+    /// Passed to the `open` of the function.
+    pub config: Option<Value>,
 }
 
 /// What a number counts.

@@ -44,6 +44,7 @@ pub(super) fn kind_of(operator: &Operator) -> Result<&'static str, String> {
         ("async", operator.asynchronous.is_some()),
         ("key-by", operator.key_by.is_some()),
         ("partition", operator.partition.is_some()),
+        ("partition-custom", operator.partition_custom.is_some()),
         ("rolling", operator.rolling.is_some()),
         ("window", operator.window.is_some()),
         ("union", operator.union.is_some()),
@@ -57,7 +58,7 @@ pub(super) fn kind_of(operator: &Operator) -> Result<&'static str, String> {
         )),
         (None, _) => Err(
             "it does not say what it does: add one of `source`, `sink`, `function`, `async`, `key-by`, `partition`, \
-                          `rolling`, `window`, `union`, `assign-timestamps`"
+                          `partition-custom`, `rolling`, `window`, `union`, `assign-timestamps`"
                 .to_owned(),
         ),
     }
@@ -105,13 +106,17 @@ impl Lowering<'_> {
                     Partition::Global => Partitioner::Global,
                 },
             }
+        } else if let Some(call) = &operator.partition_custom {
+            OperatorKind::PartitionCustom {
+                function: *self.function_ref("partition-custom", &call.function, call.config.as_ref())?,
+            }
         } else if let Some(rolling) = &operator.rolling {
             OperatorKind::Rolling {
                 aggregation: self.rolling(rolling)?,
             }
         } else if let Some(window) = &operator.window {
             OperatorKind::Window {
-                spec: super::window::lower(window, &|name| self.function_ref(name))
+                spec: super::window::lower(window, &|name| self.part_ref(name))
                     .map_err(|e| self.error("window", e))?,
             }
         } else if let Some(watermarks) = &operator.assign_timestamps {
@@ -204,7 +209,7 @@ impl Lowering<'_> {
     fn check_side(&self, from: &Operator, uid: &str, side: &str) -> Result<(), String> {
         if let Some(window) = &from.window {
             // What does not hold is said at the window itself.
-            let Ok(spec) = super::window::lower(window, &|name| self.function_ref(name)) else {
+            let Ok(spec) = super::window::lower(window, &|name| self.part_ref(name)) else {
                 return Ok(());
             };
             let outputs = spec.side_outputs();
@@ -305,6 +310,13 @@ impl Lowering<'_> {
             let message = format!("`{name}` is a key selector: write `key-by: {{function: {name}}}`");
             return Err(self.error("function", message));
         }
+        if let Some(place) = description.kind.place() {
+            let message = format!(
+                "`{name}` is no operator by itself: write `{}`",
+                place.replace("NAME", name)
+            );
+            return Err(self.error("function", message));
+        }
         Ok(self.call(plugin, description))
     }
 
@@ -318,13 +330,30 @@ impl Lowering<'_> {
     }
 
     /// A function that is a part of this operator, with its `config`.
-    fn function_ref(&self, name: &str) -> Result<FunctionRef, String> {
+    fn part_ref(&self, name: &str) -> Result<FunctionRef, String> {
         let (plugin, description) = self.find_function(name)?;
         Ok(FunctionRef {
             plugin: plugin.digest.clone(),
             description: description.clone(),
             config: self.config(),
         })
+    }
+
+    /// A function that is no operator of its own; whether it is of the right kind is for the graph to say.
+    pub(super) fn function_ref(
+        &self,
+        field: &str,
+        name: &str,
+        config: Option<&Value>,
+    ) -> Result<Box<FunctionRef>, JobFileError> {
+        let (plugin, description) = self.find_function(name).map_err(|e| self.error(field, e))?;
+        Ok(Box::new(FunctionRef {
+            plugin: plugin.digest.clone(),
+            description: description.clone(),
+            config: config
+                .cloned()
+                .unwrap_or_else(|| Value::Object(serde_json::Map::new())),
+        }))
     }
 
     pub(super) fn find_function(

@@ -17,18 +17,29 @@ impl Lowering<'_> {
         field: &str,
         given: &Watermarks,
     ) -> Result<WatermarkStrategy, JobFileError> {
-        let generator = match (given.strategy, given.disorder) {
-            (WatermarkStrategyName::Bounded, Some(disorder)) => WatermarkGeneration::Bounded {
+        let generator = match (given.strategy, &given.generator, given.disorder) {
+            (None, Some(call), None) => {
+                let config = call.config.as_ref();
+                WatermarkGeneration::Function(self.function_ref(field, &call.function, config)?)
+            }
+            (Some(WatermarkStrategyName::Bounded), None, Some(disorder)) => WatermarkGeneration::Bounded {
                 disorder_ms: ms(disorder),
             },
-            (WatermarkStrategyName::Bounded, None) => {
+            (Some(WatermarkStrategyName::Bounded), None, None) => {
                 let message =
                     "`bounded` needs `disorder`: how far behind the highest timestamp a record may come";
                 return Err(self.error(field, message));
             }
-            (_, Some(_)) => return Err(self.error(field, "`disorder` belongs to `bounded`: remove it")),
-            (WatermarkStrategyName::Monotonous, None) => WatermarkGeneration::Monotonous,
-            (WatermarkStrategyName::None, None) => WatermarkGeneration::None,
+            (Some(_), None, Some(_)) | (None, Some(_), Some(_)) => {
+                return Err(self.error(field, "`disorder` belongs to `bounded`: remove it"));
+            }
+            (Some(WatermarkStrategyName::Monotonous), None, None) => WatermarkGeneration::Monotonous,
+            (Some(WatermarkStrategyName::None), None, None) => WatermarkGeneration::None,
+            (Some(_), Some(_), _) | (None, None, _) => {
+                let message = "say how watermarks are made: by a `strategy` (`bounded`, `monotonous` or `none`) or by a \
+                               `generator` (`{function: plugin/function}`)";
+                return Err(self.error(field, message));
+            }
         };
         let alignment = given.alignment.as_ref().map(|alignment| WatermarkAlignment {
             group: alignment.group.clone().unwrap_or_else(|| "default".to_owned()),
@@ -47,8 +58,13 @@ impl Lowering<'_> {
     }
 
     fn timestamps(&self, field: &str, from: &TimestampFrom) -> Result<TimestampSource, JobFileError> {
+        if let (Some(function), None, None, None) = (&from.function, &from.field, from.ingestion, from.unit) {
+            let function = self.function_ref(field, function, from.config.as_ref())?;
+            return Ok(TimestampSource::Function(function));
+        }
+        let is_plain = from.function.is_none() && from.config.is_none();
         match (&from.field, from.ingestion, from.unit) {
-            (Some(name), None, unit) => Ok(TimestampSource::Field {
+            (Some(name), None, unit) if is_plain => Ok(TimestampSource::Field {
                 name: name.clone(),
                 unit: match unit {
                     None | Some(TimeUnitName::Ms) => TimeUnit::Milliseconds,
@@ -57,10 +73,10 @@ impl Lowering<'_> {
                     Some(TimeUnitName::Ns) => TimeUnit::Nanoseconds,
                 },
             }),
-            (None, Some(true), None) => Ok(TimestampSource::Ingestion),
+            (None, Some(true), None) if is_plain => Ok(TimestampSource::Ingestion),
             _ => {
-                let message = "`timestamp` takes `field` (and its `unit`) or `ingestion: true`; leave it out where records \
-                               have timestamps already";
+                let message = "`timestamp` takes `field` (and its `unit`), `ingestion: true` or `function` (and its `config`); \
+                               leave it out where records have timestamps already";
                 Err(self.error(field, message))
             }
         }
