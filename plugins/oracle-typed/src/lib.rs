@@ -1,6 +1,7 @@
 //! The functions of `oracle` on the typed worlds, with a binding generator and no SDK: the same names, the same answers.
 #![cfg(target_arch = "wasm32")] // The names of its exports are none that a native linker takes.
 
+mod connected;
 mod describe;
 mod state;
 mod streams;
@@ -18,6 +19,9 @@ mod bindings {
                 include wasmill:function/reduce@1.0.0;
                 include wasmill:function/aggregate@1.0.0;
                 include wasmill:function/process@1.0.0;
+                include wasmill:function/co-process@1.0.0;
+                include wasmill:function/broadcast-process@1.0.0;
+                include wasmill:function/assign-timestamps@1.0.0;
                 include wasmill:function/window@1.0.0;
                 include wasmill:function/window-trigger@1.0.0;
                 include wasmill:function/assigner@1.0.0;

@@ -1,11 +1,11 @@
-//! Functions without keyed state but a reduction. `Streams.java`, `Watermarks.java`.
+//! Functions without keyed state but a reduction. `Streams.java`.
 
 use serde::Serialize;
 
 use super::bindings::exports::wasmill::function::{flat_map_function, map_function, reduce_function};
 use super::bindings::wasmill::function::types::{Element, Error};
 use super::bindings::wasmill::function::{collector, timers};
-use super::{Component, Event, event, json, serves};
+use super::{Component, Event, event, json};
 
 /// An element and the watermark that the function saw.
 #[derive(Serialize)]
@@ -25,13 +25,6 @@ impl map_function::Guest for Component {
 impl flat_map_function::Guest for Component {
     fn flat_map(e: Element) -> Result<(), Error> {
         let event = event(&e.value)?;
-        if serves("shift") {
-            let ts = e
-                .timestamp
-                .ok_or_else(|| Error::BadRecord("no timestamp".to_owned()))?;
-            collector::emit_at(json(&event)?.as_bytes(), ts.wrapping_add(event.value));
-            return Ok(());
-        }
         if event.value < 0 || event.value % 2 != 0 {
             collector::emit_to("side", json(&event)?.as_bytes());
         }

@@ -153,8 +153,8 @@ pub enum RecordFormat {
     Csv,
 }
 
-/// One operator. Exactly one of `source`, `sink`, `function`, `async`, `key-by`, `partition`, `rolling`, `window`, `union` and
-/// `assign-timestamps` says what it does.
+/// One operator. Exactly one of `source`, `sink`, `function`, `async`, `key-by`, `partition`, `partition-custom`,
+/// `rolling`, `window`, `union` and `assign-timestamps` says what it does.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Operator {
