@@ -193,6 +193,11 @@ impl Declare {
         self.input = format;
     }
 
+    /// That there is a second input, and its format, where its type says too little.
+    pub fn second_input_format(&mut self, format: Format) {
+        self.second_input = Some(format);
+    }
+
     /// The output's format, where its type says too little.
     pub fn output_format(&mut self, format: Format) {
         self.output = format;

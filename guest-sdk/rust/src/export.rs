@@ -25,6 +25,7 @@
 /// | `watermark_generator` | [`WatermarkGenerator`](crate::WatermarkGenerator) |
 /// | `partitioner` | [`Partitioner`](crate::Partitioner) |
 /// | `keyed_co_process` | [`KeyedCoProcessFunction`](crate::KeyedCoProcessFunction) |
+/// | `process_join` | [`ProcessJoinFunction`](crate::ProcessJoinFunction) |
 ///
 /// On a native target it makes `fn functions()` alone, for tests by [`testing`](crate::testing).
 #[macro_export]

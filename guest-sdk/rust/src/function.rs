@@ -13,6 +13,7 @@ mod map;
 mod open;
 mod partitioner;
 mod process;
+mod process_join;
 mod reduce;
 mod time;
 
@@ -29,6 +30,7 @@ pub use map::MapFunction;
 pub use open::{OpenContext, RuntimeContext};
 pub use partitioner::Partitioner;
 pub use process::{KeyedProcessFunction, Timer};
+pub use process_join::{Pair, ProcessJoinFunction};
 pub use reduce::ReduceFunction;
 pub use time::{TimestampAssigner, WatermarkGenerator, WatermarkOutput};
 
@@ -45,6 +47,7 @@ pub(crate) use map::MapRunner;
 pub(crate) use open::OpenRequest;
 pub(crate) use partitioner::PartitionerRunner;
 pub(crate) use process::ProcessRunner;
+pub(crate) use process_join::ProcessJoinRunner;
 pub(crate) use reduce::ReduceRunner;
 pub(crate) use time::{TimestampRunner, WatermarkRunner};
 

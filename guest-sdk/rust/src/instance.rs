@@ -13,8 +13,9 @@ use crate::function::{
     CoProcessRunner, FilterFunction, FilterRunner, FlatMapFunction, FlatMapRunner, KeySelector,
     KeySelectorRunner, KeyedBroadcastProcessFunction, KeyedBroadcastRunner, KeyedCoProcessFunction,
     KeyedCoProcessRunner, KeyedProcessFunction, MapFunction, MapRunner, OpenContext, OpenRequest,
-    OwnedRecord, Partitioner, PartitionerRunner, ProcessRunner, ReduceFunction, ReduceRunner, Runner,
-    TimestampAssigner, TimestampRunner, WatermarkGenerator, WatermarkRunner,
+    OwnedRecord, Partitioner, PartitionerRunner, ProcessJoinFunction, ProcessJoinRunner, ProcessRunner,
+    ReduceFunction, ReduceRunner, Runner, TimestampAssigner, TimestampRunner, WatermarkGenerator,
+    WatermarkRunner,
 };
 use crate::operator_state::{RestoreContext, SnapshotContext};
 use crate::record::Input;
@@ -159,6 +160,12 @@ impl Registration {
     /// A [`Partitioner`].
     pub const fn partitioner<F: Partitioner>(name: &'static str) -> Self {
         let make = || -> Box<dyn Runner> { Box::new(PartitionerRunner::<F>::default()) };
+        Self { name, make }
+    }
+
+    /// A [`ProcessJoinFunction`].
+    pub const fn process_join<F: ProcessJoinFunction>(name: &'static str) -> Self {
+        let make = || -> Box<dyn Runner> { Box::new(ProcessJoinRunner::<F>::default()) };
         Self { name, make }
     }
 

@@ -86,8 +86,9 @@ pub use error::{Error, Result};
 pub use function::{
     AggregateFunction, AsyncFunction, BroadcastProcessFunction, CoFlatMapFunction, CoMapFunction,
     CoProcessFunction, FilterFunction, FlatMapFunction, KeySelector, KeyedBroadcastProcessFunction,
-    KeyedCoProcessFunction, KeyedProcessFunction, MapFunction, OpenContext, OwnedRecord, Partitioner,
-    ReduceFunction, RuntimeContext, Timer, TimestampAssigner, WatermarkGenerator, WatermarkOutput,
+    KeyedCoProcessFunction, KeyedProcessFunction, MapFunction, OpenContext, OwnedRecord, Pair, Partitioner,
+    ProcessJoinFunction, ReduceFunction, RuntimeContext, Timer, TimestampAssigner, WatermarkGenerator,
+    WatermarkOutput,
 };
 pub use http::{HttpRequest, HttpResponse, RequestError};
 pub use instance::Registration;
@@ -110,10 +111,10 @@ pub mod prelude {
         CoFlatMapFunction, CoMapFunction, CoProcessFunction, Context, Counter, Declare, Elements, Emit,
         Error, Evictor, FilterFunction, FlatMapFunction, Fold, FoldedState, Format, Gauge, Histogram,
         HttpRequest, HttpResponse, Json, KeySelector, KeyedBroadcastProcessFunction, KeyedCoProcessFunction,
-        KeyedProcessFunction, ListState, MapFunction, MapState, OpenContext, OperatorListState, Partitioner,
-        ProcessWindowFunction, ReduceFunction, ReducingState, Registration, RestoreContext, Result,
-        RuntimeContext, SideOutput, SnapshotContext, StateOptions, TimeDomain, Timer, TimestampAssigner,
-        Trigger, TriggerResult, ValueState, WatermarkGenerator, WatermarkOutput, Window, WindowAssigner,
-        Writer,
+        KeyedProcessFunction, ListState, MapFunction, MapState, OpenContext, OperatorListState, Pair,
+        Partitioner, ProcessJoinFunction, ProcessWindowFunction, ReduceFunction, ReducingState, Registration,
+        RestoreContext, Result, RuntimeContext, SideOutput, SnapshotContext, StateOptions, TimeDomain, Timer,
+        TimestampAssigner, Trigger, TriggerResult, ValueState, WatermarkGenerator, WatermarkOutput, Window,
+        WindowAssigner, Writer,
     };
 }

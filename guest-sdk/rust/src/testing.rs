@@ -40,7 +40,7 @@ use serde_json::{Value, json};
 
 use crate::call::TimeDomain;
 use crate::error::{Error, Result};
-use crate::function::{KeyedProcessFunction, RuntimeContext};
+use crate::function::{KeyedProcessFunction, ProcessJoinFunction, RuntimeContext};
 use crate::host::native;
 use crate::http::HttpRequest;
 use crate::instance::{Instance, Registration};
@@ -81,6 +81,11 @@ impl Harness {
     /// A process function on a fresh start, without configuration.
     pub fn process<F: KeyedProcessFunction>() -> Self {
         Self::new(Registration::process::<F>("function"))
+    }
+
+    /// A function behind an interval join on a fresh start, without configuration.
+    pub fn process_join<F: ProcessJoinFunction>() -> Self {
+        Self::new(Registration::process_join::<F>("function"))
     }
 
     /// A function of any kind on a fresh start, without configuration.
@@ -186,6 +191,11 @@ impl Harness {
             second: true,
             ..Element::default()
         }])
+    }
+
+    /// Processes a pair of an interval join: of each side the record and its timestamp.
+    pub fn pair(&mut self, key: &str, left: (&str, i64), right: (&str, i64)) -> Result<()> {
+        self.call(&[FrameRow::pair(key, left, right)]).map(drop)
     }
 
     /// Processes records in one frame, and in more where the function consumes fewer. An error undoes

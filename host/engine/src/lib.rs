@@ -6,6 +6,7 @@
 //! | [`builtin`] | operators that the host runs itself: key-by, rolling aggregations |
 //! | [`asynchronous`] | async I/O: elements that wait for answers from outside |
 //! | [`window`] | windows: assigners, triggers, evictors, merging, the operator |
+//! | [`join`] | the interval join |
 //! | [`broadcast`] | broadcast state |
 //! | [`output`] | where an operator's results go |
 //! | [`error`] | why a task failed: whose fault, where, what to do |
@@ -28,6 +29,7 @@ pub mod error;
 mod exchange;
 pub mod executor;
 pub mod job;
+pub mod join;
 mod lock;
 pub mod metrics;
 pub mod operator;

@@ -120,6 +120,8 @@ pub enum FunctionKind {
     WatermarkGenerator,
     /// Chooses the channel that a record goes to.
     Partitioner,
+    /// Is given the pairs of an interval join.
+    ProcessJoin,
 }
 
 impl FunctionKind {
@@ -145,7 +147,15 @@ impl FunctionKind {
 
     /// Whether the function only works on a keyed stream.
     pub fn needs_key(self) -> bool {
-        matches!(self, Self::Reduce | Self::Aggregate | Self::Process)
+        matches!(
+            self,
+            Self::Reduce | Self::Aggregate | Self::Process | Self::ProcessJoin
+        )
+    }
+
+    /// Whether it stands behind a join and is given elements of both its inputs, rather than records.
+    pub fn is_joined(self) -> bool {
+        matches!(self, Self::ProcessJoin)
     }
 
     /// Whether the function may register timers.
@@ -373,12 +383,13 @@ impl FunctionDescription {
         if let Some(output) = duplicate(self.side_outputs.iter().map(|s| &s.name)) {
             return fail(format!("side output `{output}` is declared twice"));
         }
-        let connects = matches!(
-            self.kind,
-            FunctionKind::Map | FunctionKind::FlatMap | FunctionKind::Process
-        );
+        let connects = self.kind.is_joined()
+            || matches!(
+                self.kind,
+                FunctionKind::Map | FunctionKind::FlatMap | FunctionKind::Process
+            );
         if self.second_input.is_some() && !connects {
-            return fail("`second-input` belongs to a map, a flat-map or a process".to_owned());
+            return fail("`second-input` belongs to a map, a flat-map, a process or a join".to_owned());
         }
         if self.kind.is_about_records() && (!self.side_outputs.is_empty() || !self.operator_state.is_empty())
         {
@@ -410,7 +421,8 @@ impl FunctionDescription {
             self.kind.needs_key() || matches!(self.kind, FunctionKind::Window | FunctionKind::Trigger);
         if !self.state.is_empty() && !keeps_state {
             return fail(
-                "keyed state needs a keyed kind: reduce, aggregate, process, window or trigger".to_owned(),
+                "keyed state needs a keyed kind: reduce, aggregate, process, process-join, window or trigger"
+                    .to_owned(),
             );
         }
         if let Some(state) = self.state.iter().find(|state| state.per_window)
@@ -423,6 +435,12 @@ impl FunctionDescription {
         }
         if self.kind.is_of_windows() && self.is_buffering() {
             return fail("a part of a window keeps no state of its own: declare keyed state".to_owned());
+        }
+        if let Some(bad) = self.state.iter().find(|s| s.name.starts_with("interval-join/")) {
+            return fail(format!(
+                "state `{}`: names that begin with `interval-join/` are the host's own",
+                bad.name
+            ));
         }
         if let Some(bad) = self
             .state

@@ -9,6 +9,7 @@ use crate::id::OperatorUid;
 use crate::key::MaxParallelism;
 
 pub mod asynchronous;
+pub mod join;
 mod validate;
 mod watermarks;
 pub mod window;
@@ -134,6 +135,11 @@ pub enum OperatorKind {
     Window {
         /// What they are made of.
         spec: window::WindowSpec,
+    },
+    /// Pairs of elements of two keyed streams that are near each other in time (G13).
+    IntervalJoin {
+        /// Which pairs, and what is made of them.
+        spec: join::IntervalJoinSpec,
     },
     /// Merges streams of one type (G10); holds no state.
     Union,

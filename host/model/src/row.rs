@@ -43,6 +43,8 @@ pub const KIND_TRIGGER_CLEAR: u8 = 26;
 pub const KIND_EVICT_BEFORE: u8 = 27;
 /// An evictor runs after it.
 pub const KIND_EVICT_AFTER: u8 = 28;
+/// A pair of an interval join.
+pub const KIND_PAIR: u8 = 40;
 
 /// The requests of an element are answered.
 pub const KIND_COMPLETION: u8 = 32;

@@ -40,7 +40,10 @@ pub const DESCRIPTION: &str = r#"{"version":1,"functions":[
  "state":[{"name":"count","kind":"value","encoding":"u64-le"},
  {"name":"last","kind":"map","encoding":"utf8","schema":{"key":"utf8"}}]},
 {"name":"broadcast-plain","kind":"flat-map","input":"lines","second-input":"lines","output":"lines",
- "broadcast-state":[{"name":"rules"}]}
+ "broadcast-state":[{"name":"rules"}]},
+{"name":"process-join","kind":"process-join","input":"lines","second-input":"lines","output":"lines",
+ "state":[{"name":"pairs","kind":"value","encoding":"u64-le"}],
+ "side-outputs":[{"name":"same","format":"lines"}]}
 ]}"#;
 
 /// What follows `"name":` in an object without nested objects.

@@ -8,6 +8,7 @@ mod command;
 mod describe;
 mod lifecycle_function;
 mod process;
+mod process_join;
 mod streams;
 mod time;
 
@@ -20,6 +21,7 @@ mod bindings {
             world conformance {
                 include wasmill:function/all@1.0.0;
                 include wasmill:function/%async@1.0.0;
+                include wasmill:function/process-join@1.0.0;
             }
         ",
         world: "wasmill:conformance/conformance",
@@ -32,7 +34,7 @@ use std::cell::{Cell, RefCell};
 
 use bindings::exports::wasmill::function::{
     aggregate_function, checkpointed, filter_function, flat_map_function, key_selector, lifecycle,
-    map_function, process_function, reduce_function,
+    map_function, process_function, process_join_function, reduce_function,
 };
 use bindings::wasmill::function::types::{Element, Error};
 use bindings::wasmill::function::{collector, runtime};
@@ -81,6 +83,7 @@ impl lifecycle::Guest for Component {
     fn open(function: String, config: String) -> Result<(), Error> {
         match function.as_str() {
             "process" => process::open(),
+            "process-join" => process_join::open(),
             "buffering" => {
                 SERVES.set(Serves::Buffering);
                 buffering::open();
@@ -199,6 +202,12 @@ impl process_function::Guest for Component {
 
     fn on_timer(at: i64, processing_time: bool) -> Result<(), Error> {
         process::on_timer(at, processing_time)
+    }
+}
+
+impl process_join_function::Guest for Component {
+    fn process_pair(left: Element, right: Element) -> Result<(), Error> {
+        process_join::process_pair(&left, &right)
     }
 }
 

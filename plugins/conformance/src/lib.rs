@@ -5,6 +5,7 @@ mod buffering;
 mod command;
 mod lifecycle;
 mod process;
+mod process_join;
 mod streams;
 mod time;
 
@@ -166,4 +167,5 @@ wasmill_sdk::export! {
     "co-process" => keyed_co_process streams::CoProcess,
     "broadcast" => keyed_broadcast_process streams::Broadcast,
     "broadcast-plain" => broadcast_process streams::BroadcastPlain,
+    "process-join" => process_join process_join::ProcessJoin,
 }

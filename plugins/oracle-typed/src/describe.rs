@@ -35,6 +35,7 @@ pub(crate) const DESCRIPTION: &str = r#"{
     {"name": "own", "kind": "trigger", "input": "json", "merges": true,
      "state": [{"name": "count", "kind": "value", "encoding": "i64-le"}],
      "side-outputs": [{"name": "calls", "format": "lines"}]},
-    {"name": "session-dynamic", "kind": "window-assigner", "input": "json", "merges": true}
+    {"name": "session-dynamic", "kind": "window-assigner", "input": "json", "merges": true},
+    {"name": "pair-times", "kind": "process-join", "input": "json", "second-input": "json", "output": "json"}
   ]
 }"#;

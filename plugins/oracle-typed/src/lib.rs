@@ -3,6 +3,7 @@
 
 mod connected;
 mod describe;
+mod joins;
 mod state;
 mod streams;
 mod timers;
@@ -22,6 +23,7 @@ mod bindings {
                 include wasmill:function/co-process@1.0.0;
                 include wasmill:function/broadcast-process@1.0.0;
                 include wasmill:function/assign-timestamps@1.0.0;
+                include wasmill:function/process-join@1.0.0;
                 include wasmill:function/window@1.0.0;
                 include wasmill:function/window-trigger@1.0.0;
                 include wasmill:function/assigner@1.0.0;

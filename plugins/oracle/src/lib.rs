@@ -4,6 +4,7 @@
 //! the results are in the same order, so that the lines compare byte by byte.
 
 mod connected;
+mod joins;
 mod state;
 mod streams;
 mod timers;
@@ -50,4 +51,5 @@ wasmill_sdk::export! {
     "session-dynamic" => window_assigner windows::DynamicGap,
     "shared" => keyed_co_process connected::Shared,
     "keyed-rules" => keyed_broadcast_process connected::KeyedRules,
+    "pair-times" => process_join joins::PairTimes,
 }

@@ -57,8 +57,8 @@ pub(super) struct Pipeline {
     operators: Vec<Value>,
     /// The last one.
     last: &'static str,
-    /// Side outputs that the case's answers name.
-    sides: Vec<&'static str>,
+    /// Side outputs, and what the case's answers call them.
+    sides: Vec<(&'static str, &'static str)>,
     keyed: bool,
 }
 
@@ -70,9 +70,9 @@ pub fn job(case: &Case, place: Place<'_>) -> Result<Value, Missing> {
     operators.extend(pipeline.operators);
     let mut inputs = vec![pipeline.last.to_owned()];
     let mut outputs = vec![""];
-    for side in pipeline.sides {
+    for (side, name) in pipeline.sides {
         inputs.push(format!("{}.{side}", pipeline.last));
-        outputs.push(side);
+        outputs.push(name);
     }
     operators.push(json!({
         "uid": "out",
@@ -95,8 +95,10 @@ pub fn job(case: &Case, place: Place<'_>) -> Result<Value, Missing> {
 
 /// Inputs of a union end together, those of an operator with two inputs one after the other.
 fn ends(case: &Case) -> &'static str {
-    match case.pipeline()["function"].as_str() {
+    let pipeline = case.pipeline();
+    match pipeline["function"].as_str() {
         Some("co-process" | "broadcast-keyed") => "in-turn",
+        _ if pipeline["join"] == "interval" => "in-turn",
         _ => "together",
     }
 }
@@ -143,7 +145,8 @@ fn pipeline(case: &Case) -> Result<Pipeline, Missing> {
         "watermark" => watermark(case, parameters),
         "splits" => missing("watermarks of the splits of one source"),
         "window" => window::pipeline(case, parameters),
-        "join" => missing("joins"),
+        "join" if parameters["join"] == "interval" => interval_join(case, parameters),
+        "join" => missing("window joins"),
         family => missing(&format!("the family `{family}`")),
     }
 }
@@ -162,7 +165,7 @@ fn stream(case: &Case, parameters: &Value) -> Result<Pipeline, Missing> {
         "side-output" => Ok(Pipeline {
             operators: vec![json!({"uid": "split", "function": "oracle/split", "inputs": tapes(case)})],
             last: "split",
-            sides: vec!["side"],
+            sides: vec![("side", "side")],
             keyed: false,
         }),
         "pass" => Ok(Pipeline {
@@ -216,6 +219,31 @@ fn watermark(case: &Case, parameters: &Value) -> Result<Pipeline, Missing> {
         last: "time",
         sides: Vec::new(),
         keyed: false,
+    })
+}
+
+/// Both inputs keyed by `key`, left and right.
+fn interval_join(case: &Case, parameters: &Value) -> Result<Pipeline, Missing> {
+    known(
+        case,
+        &["join", "lower", "upper", "lower-exclusive", "upper-exclusive"],
+    )?;
+    let mut join = json!({"function": "oracle/pair-times", "late-outputs": true});
+    for name in ["lower", "upper"] {
+        join[name] = format!("{}ms", parameters[name]).into();
+    }
+    for name in ["lower-exclusive", "upper-exclusive"] {
+        join[name] = (!parameters[name].is_null()).into();
+    }
+    Ok(Pipeline {
+        operators: vec![
+            json!({"uid": "left", "key-by": {"field": "key"}, "inputs": ["tape-1"]}),
+            json!({"uid": "right", "key-by": {"field": "key"}, "inputs": ["tape-2"]}),
+            json!({"uid": "join", "interval-join": join, "inputs": ["left", "right"]}),
+        ],
+        last: "join",
+        sides: vec![("left-late", "late-left"), ("right-late", "late-right")],
+        keyed: true,
     })
 }
 

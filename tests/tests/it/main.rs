@@ -4,6 +4,7 @@ mod asynchronous;
 mod commands;
 mod examples;
 mod hostile;
+mod joins;
 mod kill;
 mod kinds;
 mod languages;

@@ -11,6 +11,8 @@ pub(crate) const KIND_ELEMENT: u8 = 1;
 pub(crate) const KIND_EVENT_TIMER: u8 = 2;
 /// A fired processing-time timer.
 pub(crate) const KIND_PROCESSING_TIMER: u8 = 3;
+/// A pair of an interval join.
+pub(crate) const KIND_PAIR: u8 = 40;
 
 /// Of windows: an element joins an accumulator.
 pub(crate) const KIND_ADD: u8 = 16;

@@ -11,6 +11,7 @@ pub(super) enum RowKind {
     Completion = 32,
     Timeout = 33,
     Periodic = 41,
+    Pair = 40,
 }
 
 /// One row to be sent.
@@ -41,6 +42,24 @@ impl FrameRow {
                 .collect(),
             answers: Vec::new(),
             port: u8::from(element.second),
+        }
+    }
+
+    /// A pair of an interval join: of each side the record and its timestamp.
+    pub(super) fn pair(key: &str, left: (&str, i64), right: (&str, i64)) -> Self {
+        let mut value = Vec::new();
+        value.extend_from_slice(&left.1.to_le_bytes());
+        value.extend_from_slice(&right.1.to_le_bytes());
+        put(&mut value, left.0.len());
+        put(&mut value, right.0.len());
+        value.extend_from_slice(left.0.as_bytes());
+        value.extend_from_slice(right.0.as_bytes());
+        Self {
+            kind: RowKind::Pair,
+            key: Some(key.as_bytes().to_vec()),
+            value: Some(value),
+            timestamp: Some(left.1.max(right.1)),
+            headers: Vec::new(),
         }
     }
 

@@ -110,6 +110,7 @@ impl Chains {
             | OperatorKind::Function { .. }
             | OperatorKind::AssignTimestamps { .. }
             | OperatorKind::Rolling { .. }
+            | OperatorKind::IntervalJoin { .. }
             | OperatorKind::Window { .. } => {
                 let parallelism = parallelism(operator)?;
                 vec![self.add_running(operator, &entries, parallelism, operator.chaining)?]
@@ -233,6 +234,7 @@ impl Chains {
                 let outputs = spec.side_outputs();
                 outputs.iter().position(|(name, _)| *name == side)
             }
+            OperatorKind::IntervalJoin { spec } => spec.side_index(side),
             _ => None,
         };
         index.map_or(exit.port, |index| 1 + index as u16)

@@ -9,7 +9,7 @@ use super::{
     FunctionRef, InputRef, KeySelector, LogicalGraph, LogicalOperator, OperatorKind, Partitioner,
     RollingAggregation,
 };
-use super::{asynchronous, watermarks};
+use super::{asynchronous, join, watermarks};
 use crate::function::{Format, FunctionKind};
 use crate::id::OperatorUid;
 
@@ -38,8 +38,9 @@ impl LogicalGraph {
         self.check_names_and_edges()?;
         self.sort()?;
         let inputs = self.check_keys_and_formats()?;
-        for (operator, input) in self.operators.iter_mut().zip(inputs) {
+        for (operator, [input, second]) in self.operators.iter_mut().zip(inputs) {
             match &mut operator.kind {
+                OperatorKind::IntervalJoin { spec } => spec.formats = [input, second],
                 OperatorKind::KeyBy { format, .. } | OperatorKind::AssignTimestamps { format, .. } => {
                     *format = input;
                 }
@@ -146,26 +147,22 @@ impl LogicalGraph {
         Ok(())
     }
 
-    /// Checks every edge and returns the format of each operator's first input.
-    fn check_keys_and_formats(&self) -> Result<Vec<Format>, GraphError> {
+    /// Checks every edge and returns the formats of each operator's first and second input.
+    fn check_keys_and_formats(&self) -> Result<Vec<[Format; 2]>, GraphError> {
         let mut inputs = Vec::with_capacity(self.operators.len());
         let mut formats: BTreeMap<&OperatorUid, Format> = BTreeMap::new();
         for operator in &self.operators {
-            let input = operator.inputs.first().map(|first| match &first.side {
-                None => formats.get(&first.uid).copied().unwrap_or_default(),
+            let given = |reference: &InputRef| match &reference.side {
+                None => formats.get(&reference.uid).copied().unwrap_or_default(),
                 Some(side) => self
-                    .operator(&first.uid)
+                    .operator(&reference.uid)
                     .and_then(|o| o.side_format(side))
                     .unwrap_or_default(),
-            });
+            };
+            let input = operator.inputs.first().map(given);
+            let second = operator.inputs.get(1).map(given).unwrap_or_default();
             for (number, reference) in operator.inputs.iter().enumerate() {
-                let given = match &reference.side {
-                    None => formats.get(&reference.uid).copied().unwrap_or_default(),
-                    Some(side) => self
-                        .operator(&reference.uid)
-                        .and_then(|o| o.side_format(side))
-                        .unwrap_or_default(),
-                };
+                let given = given(reference);
                 let wanted = match operator.second_format().filter(|_| number == 1) {
                     Some(second) => second,
                     None => operator.input_format().or(input).unwrap_or_default(),
@@ -181,6 +178,7 @@ impl LogicalGraph {
             check_window(operator)?;
             check_function(operator)?;
             asynchronous::check(operator)?;
+            join::check(operator)?;
             self.check_keyed(operator)?;
             self.check_both_keys(operator, &formats)?;
             let input = input.unwrap_or_default();
@@ -196,7 +194,7 @@ impl LogicalGraph {
                 },
             )?;
             formats.insert(&operator.uid, operator.output_format(input));
-            inputs.push(input);
+            inputs.push([input, second]);
         }
         Ok(inputs)
     }
@@ -204,7 +202,7 @@ impl LogicalGraph {
     fn check_keyed(&self, operator: &LogicalOperator) -> Result<(), GraphError> {
         let needs_key = match &operator.kind {
             OperatorKind::Function { description, .. } => description.kind.needs_key(),
-            OperatorKind::Rolling { .. } => true,
+            OperatorKind::Rolling { .. } | OperatorKind::IntervalJoin { .. } => true,
             OperatorKind::Window { spec } => !spec.all,
             _ => false,
         };
@@ -212,6 +210,9 @@ impl LogicalGraph {
             self.operator(&input.uid)
                 .is_some_and(|from| matches!(from.kind, OperatorKind::KeyBy { .. }))
         });
+        if needs_key && !keyed && matches!(operator.kind, OperatorKind::IntervalJoin { .. }) {
+            return Err(error(operator, join::NOT_KEYED));
+        }
         let first_keyed = operator.inputs.first().is_some_and(|input| self.is_keyed(input));
         let broadcast = operator
             .inputs
@@ -299,6 +300,7 @@ impl LogicalOperator {
             OperatorKind::Source { .. }
             | OperatorKind::Sink { .. }
             | OperatorKind::Rolling { .. }
+            | OperatorKind::IntervalJoin { .. }
             | OperatorKind::Window { .. } => true,
             OperatorKind::Function { description, .. } => {
                 description.kind.needs_key()
@@ -321,6 +323,7 @@ impl LogicalOperator {
             OperatorKind::Function { plugin, .. } => return vec![plugin],
             OperatorKind::PartitionCustom { function } => functions.push(function),
             OperatorKind::Window { spec } => functions.extend(spec.functions()),
+            OperatorKind::IntervalJoin { spec } => functions.extend(spec.function.as_deref()),
             _ => {}
         }
         if let Some(strategy) = self.watermarks() {
@@ -347,6 +350,7 @@ impl LogicalOperator {
                     .find(|(name, _)| *name == side)
                     .map(|(_, format)| *format)
             }
+            OperatorKind::IntervalJoin { spec } => spec.side(side).map(|(_, format)| format),
             _ => None,
         }
     }
@@ -355,6 +359,7 @@ impl LogicalOperator {
     pub fn ports(&self) -> u16 {
         match &self.kind {
             OperatorKind::Function { description, .. } => description.ports(),
+            OperatorKind::IntervalJoin { .. } => 2,
             _ => 1,
         }
     }
@@ -362,6 +367,7 @@ impl LogicalOperator {
     fn second_format(&self) -> Option<Format> {
         match &self.kind {
             OperatorKind::Function { description, .. } => description.second_input,
+            OperatorKind::IntervalJoin { spec } => Some(spec.input_formats()[1]),
             _ => None,
         }
     }
@@ -376,6 +382,7 @@ impl LogicalOperator {
             } => None,
             OperatorKind::Rolling { .. } => Some(Format::Json),
             OperatorKind::Window { spec } => spec.input_format(),
+            OperatorKind::IntervalJoin { spec } => Some(spec.input_formats()[0]),
             _ => None,
         }
     }
@@ -393,6 +400,7 @@ impl LogicalOperator {
                 let function = spec.last_function();
                 function.map_or(Format::Json, |function| function.description.output)
             }
+            OperatorKind::IntervalJoin { spec } => spec.output_format(),
             _ => input,
         }
     }

@@ -5,6 +5,7 @@ mod panes;
 use std::time::Instant;
 
 use wasmill_engine::error::TaskError;
+use wasmill_engine::join::pair::Pair;
 use wasmill_engine::operator::OperatorContext;
 use wasmill_engine::output::Output;
 use wasmill_model::key::{self, KeyGroup};
@@ -24,6 +25,7 @@ use crate::journal::scope::CallScope;
 use crate::sandbox::{CallBudget, Guest};
 use crate::typed::exports::{Function, TypedExports};
 use crate::typed::generated::exports::wasmill::function::async_function;
+use crate::typed::generated::exports::wasmill::function::process_join_function;
 use crate::typed::generated::wasmill::function::types::{Element, Error};
 
 /// Between two looks at the clock, in rows.
@@ -283,6 +285,7 @@ impl TypedCaller {
             Function::CoMap(_) | Function::CoFlatMap(_) | Function::CoProcess(_) | Function::Broadcast(_) => {
                 Ok(())
             }
+            Function::ProcessJoin(function) => process_pair(guest, function, &element.key, row),
         }
     }
 
@@ -373,6 +376,24 @@ fn asynchronous(
         KIND_COMPLETION => function.call_complete(store, element),
         KIND_TIMEOUT => function.call_timeout(store, element),
         _ => function.call_invoke(store, element),
+    }))
+}
+
+fn process_pair(
+    guest: &mut Guest<CallScope>,
+    function: &process_join_function::Guest,
+    key: &[u8],
+    row: RowRef<'_>,
+) -> Result<(), Cause> {
+    let pair = Pair::of(row.value())
+        .ok_or_else(|| Cause::Host(TaskError::host("a join's function was given no pair")))?;
+    let [left, right] = [pair.left, pair.right].map(|side| Element {
+        key: key.to_vec(),
+        value: side.value.unwrap_or_default().to_vec(),
+        timestamp: Some(side.timestamp),
+    });
+    answer(guest.call(CallBudget::Call, |store| {
+        function.call_process_pair(store, &left, &right)
     }))
 }
 

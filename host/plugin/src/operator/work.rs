@@ -1,7 +1,9 @@
 //! What a call is about: rows of a batch, or fired timers.
 
+use wasmill_engine::join::pair::Pair;
 use wasmill_model::batch::Batch;
 use wasmill_model::key;
+use wasmill_model::row::KIND_PAIR;
 use wasmill_state::timers::{TimeDomain, Timer};
 
 use super::window::rows::PaneWork;
@@ -68,7 +70,19 @@ impl Work<'_> {
     /// The value of a row for an error, and what it is where it is no record.
     pub(crate) fn record(&self, index: u32) -> Option<Vec<u8>> {
         match self {
-            Self::Rows { batch, .. } => batch.iter().nth(index as usize).map(|row| row.value().to_vec()),
+            Self::Rows { batch, .. } => {
+                batch
+                    .iter()
+                    .nth(index as usize)
+                    .map(|row| match Pair::of(row.value()) {
+                        Some(pair) if row.kind() == KIND_PAIR => {
+                            let [left, right] =
+                                [pair.left, pair.right].map(|side| side.value.unwrap_or(b"null"));
+                            [left, b" with ", right].concat()
+                        }
+                        _ => row.value().to_vec(),
+                    })
+            }
             Self::Timers { domain, timers } => timers.get(index as usize).map(|timer| {
                 let key = String::from_utf8_lossy(key::body(&timer.key)).into_owned();
                 format!("timer ({domain:?} time) at {} of key {key}", timer.timestamp).into_bytes()

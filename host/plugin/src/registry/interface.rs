@@ -109,7 +109,8 @@ impl Interface<'_> {
     pub(super) fn check_function(&self, function: &FunctionDescription) -> Result<(), String> {
         let kind = match function.second_input {
             Some(_) if function.broadcast_state.is_some() => BROADCAST,
-            Some(_) => exports_of_two_inputs(function.kind),
+            Some(_) if !function.kind.is_joined() => exports_of_two_inputs(function.kind),
+            Some(_) => exports_of(function.kind),
             None => exports_of(function.kind),
         };
         let needed = [Some(kind), function.is_buffering().then_some(CHECKPOINTED)];
@@ -297,6 +298,7 @@ mod tests {
             FunctionKind::TimestampAssigner,
             FunctionKind::WatermarkGenerator,
             FunctionKind::Partitioner,
+            FunctionKind::ProcessJoin,
         ];
         let names =
             |(interface, functions): Exports| (interface, functions.iter().map(|(name, _)| *name).collect());

@@ -47,6 +47,8 @@ pub(crate) enum Function {
     WatermarkGenerator(interfaces::watermark_generator::Guest),
     /// `partitioner`
     Partitioner(interfaces::partitioner::Guest),
+    /// `process-join-function`
+    ProcessJoin(interfaces::process_join_function::Guest),
 }
 
 /// All that one function needs.
@@ -106,6 +108,9 @@ impl TypedExports {
                 Function::WindowAssigner(load!(window_assigner, store, instance, pre))
             }
             FunctionKind::Async => Function::Async(load!(async_function, store, instance, pre)),
+            FunctionKind::ProcessJoin => {
+                Function::ProcessJoin(load!(process_join_function, store, instance, pre))
+            }
         };
         let checkpointed = if description.is_buffering() {
             Some(load!(checkpointed, store, instance, pre))

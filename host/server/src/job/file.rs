@@ -11,6 +11,7 @@ use serde_json::Value;
 use wasmill_model::graph::Tie;
 
 pub mod asynchronous;
+pub mod join;
 pub mod window;
 
 use super::units::{DurationText, SizeText};
@@ -154,7 +155,7 @@ pub enum RecordFormat {
 }
 
 /// One operator. Exactly one of `source`, `sink`, `function`, `async`, `key-by`, `partition`, `partition-custom`,
-/// `rolling`, `window`, `union` and `assign-timestamps` says what it does.
+/// `rolling`, `window`, `interval-join`, `union` and `assign-timestamps` says what it does.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Operator {
@@ -184,6 +185,8 @@ pub struct Operator {
     pub rolling: Option<Rolling>,
     /// Windows on a keyed stream, or with `all` on any.
     pub window: Option<window::Window>,
+    /// Pairs of elements of two keyed streams that are near each other in time: `inputs: [left, right]`.
+    pub interval_join: Option<join::IntervalJoin>,
     /// `true`: merges its inputs.
     pub union: Option<bool>,
     /// Gives records timestamps and makes watermarks of them; watermarks of its input end here.

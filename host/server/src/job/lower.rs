@@ -4,6 +4,7 @@
 //! refuses is mapped back to the operator's place.
 
 mod asynchronous;
+mod join;
 mod operator;
 mod settings;
 mod watermarks;

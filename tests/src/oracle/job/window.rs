@@ -60,7 +60,7 @@ pub(super) fn pipeline(case: &Case, parameters: &Value) -> Result<Pipeline, Miss
     Ok(Pipeline {
         operators,
         last: WINDOW,
-        sides,
+        sides: sides.into_iter().map(|side| (side, side)).collect(),
         keyed: !is_all,
     })
 }

@@ -6,8 +6,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::Value;
 use wasmill_checkpoint::handle::OperatorState;
+use wasmill_model::function::FunctionDescription;
 use wasmill_model::graph::asynchronous::AsyncSpec;
+use wasmill_model::graph::join::IntervalJoinSpec;
 use wasmill_model::graph::{CheckpointMode, FunctionRef, OperatorKind};
 use wasmill_model::id::SubtaskId;
 use wasmill_model::key::hash;
@@ -24,6 +27,7 @@ use crate::exchange::{BATCH_BYTES_MAX, Buffering, Edge};
 use crate::executor::{PlantedBug, Waker};
 use crate::job::RestoreFrom;
 use crate::job::status::{JobState, TaskState};
+use crate::join::interval::IntervalJoinOperator;
 use crate::metrics::OperatorMetrics;
 use crate::operator::{Operator, OperatorContext, RuntimeContext};
 use crate::plan::{ChainedOperator, JobPlan, Vertex, Wire, WireTarget};
@@ -355,13 +359,7 @@ impl Master {
                 description,
                 config,
                 ..
-            } => match &self.spec.registry.functions {
-                Some(functions) => {
-                    let settings = &self.spec.graph.settings;
-                    Some(functions.operator(plugin, description, config, settings)?)
-                }
-                None => None,
-            },
+            } => Some(self.function(plugin, description, config)?),
             OperatorKind::Sink { .. } => {
                 let sink = self.connectors.sinks.get(&operator.uid).cloned();
                 sink.map(|sink| Box::new(SinkOperator::new(sink)) as _)
@@ -384,6 +382,7 @@ impl Master {
                     None => Box::new(WindowOperator::of(spec, functions, settings)?),
                 })
             }
+            OperatorKind::IntervalJoin { spec } => Some(Box::new(self.interval_join(spec)?)),
             OperatorKind::Source { .. }
             | OperatorKind::Partition { .. }
             | OperatorKind::PartitionCustom { .. }
@@ -424,6 +423,29 @@ impl Master {
         Ok(Some(Box::new(AsyncWaitOperator::new(
             spec, function, client, waker,
         ))))
+    }
+
+    fn interval_join(&self, spec: &IntervalJoinSpec) -> Result<IntervalJoinOperator, TaskError> {
+        let pairs = match &spec.function {
+            Some(function) => {
+                Some(self.function(&function.plugin, &function.description, &function.config)?)
+            }
+            None => None,
+        };
+        Ok(IntervalJoinOperator::of(spec, pairs))
+    }
+
+    /// What calls a component.
+    fn function(
+        &self,
+        plugin: &str,
+        description: &FunctionDescription,
+        config: &Value,
+    ) -> Result<Box<dyn Operator>, TaskError> {
+        let Some(functions) = &self.spec.registry.functions else {
+            return Err(TaskError::host("this host runs no components").for_good());
+        };
+        functions.operator(plugin, description, config, &self.spec.graph.settings)
     }
 
     /// How the operator's records get their event time, where it says.

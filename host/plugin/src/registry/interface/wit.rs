@@ -196,6 +196,10 @@ pub(super) fn exports_of(kind: FunctionKind) -> Exports {
                 ("on-timer", "func(s64, bool) -> result<_, ERROR>"),
             ],
         ),
+        FunctionKind::ProcessJoin => (
+            "process-join-function",
+            &[("process-pair", "func(ELEMENT, ELEMENT) -> result<_, ERROR>")],
+        ),
         FunctionKind::Window
         | FunctionKind::Trigger
         | FunctionKind::Evictor

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use wasmill_engine::registry::Registry;
 use wasmill_model::function::{Format, FunctionDescription, FunctionKind};
+use wasmill_model::graph::join::LATE_SIDES;
 use wasmill_model::graph::window::LATE;
 use wasmill_model::graph::{
     FunctionRef, InputRef, KeySelector, LogicalOperator, OperatorKind, Partitioner, RollingAggregation,
@@ -47,6 +48,7 @@ pub(super) fn kind_of(operator: &Operator) -> Result<&'static str, String> {
         ("partition-custom", operator.partition_custom.is_some()),
         ("rolling", operator.rolling.is_some()),
         ("window", operator.window.is_some()),
+        ("interval-join", operator.interval_join.is_some()),
         ("union", operator.union.is_some()),
         ("assign-timestamps", operator.assign_timestamps.is_some()),
     ];
@@ -58,7 +60,7 @@ pub(super) fn kind_of(operator: &Operator) -> Result<&'static str, String> {
         )),
         (None, _) => Err(
             "it does not say what it does: add one of `source`, `sink`, `function`, `async`, `key-by`, `partition`, \
-                          `partition-custom`, `rolling`, `window`, `union`, `assign-timestamps`"
+                          `partition-custom`, `rolling`, `window`, `interval-join`, `union`, `assign-timestamps`"
                 .to_owned(),
         ),
     }
@@ -119,6 +121,10 @@ impl Lowering<'_> {
                 spec: super::window::lower(window, &|name| self.part_ref(name))
                     .map_err(|e| self.error("window", e))?,
             }
+        } else if let Some(join) = &operator.interval_join {
+            OperatorKind::IntervalJoin {
+                spec: self.interval_join(join)?,
+            }
         } else if let Some(watermarks) = &operator.assign_timestamps {
             OperatorKind::AssignTimestamps {
                 strategy: self.watermarks("assign-timestamps", watermarks)?,
@@ -156,9 +162,13 @@ impl Lowering<'_> {
     /// Fields that mean nothing for this kind are refused: they would be believed to work.
     fn check_fields(&self, what: &str) -> Result<(), JobFileError> {
         let operator = self.operator;
-        let key_function = operator.key_by.as_ref().is_some_and(|k| k.function.is_some());
+        let calls_function = operator.key_by.as_ref().is_some_and(|k| k.function.is_some())
+            || operator
+                .interval_join
+                .as_ref()
+                .is_some_and(|join| join.function.is_some());
         let configured = matches!(what, "source" | "sink" | "function" | "async" | "window");
-        if operator.config.is_some() && !configured && !key_function {
+        if operator.config.is_some() && !configured && !calls_function {
             return Err(self.error("config", format!("`{what}` has no `config`: remove it")));
         }
         super::asynchronous::check_grants(self, what)?;
@@ -207,6 +217,19 @@ impl Lowering<'_> {
     }
 
     fn check_side(&self, from: &Operator, uid: &str, side: &str) -> Result<(), String> {
+        let late = from
+            .interval_join
+            .as_ref()
+            .map(|join| join.late_outputs == Some(true));
+        match late.filter(|_| LATE_SIDES.contains(&side)) {
+            Some(true) => return Ok(()),
+            Some(false) => {
+                return Err(format!(
+                    "`{uid}` drops late elements: write `late-outputs: true` there"
+                ));
+            }
+            None => {}
+        }
         if let Some(window) = &from.window {
             // What does not hold is said at the window itself.
             let Ok(spec) = super::window::lower(window, &|name| self.part_ref(name)) else {
@@ -230,6 +253,11 @@ impl Lowering<'_> {
             .asynchronous
             .as_ref()
             .map(|asynchronous| asynchronous.function.as_str()));
+        let joined = from
+            .interval_join
+            .as_ref()
+            .and_then(|join| join.function.as_deref());
+        let function = function.or(joined);
         let Some((_, description)) = function.and_then(|f| self.find_function(f).ok()) else {
             return Err(format!(
                 "`{uid}` is no function, so it has no side output `{side}`"
@@ -330,7 +358,7 @@ impl Lowering<'_> {
     }
 
     /// A function that is a part of this operator, with its `config`.
-    fn part_ref(&self, name: &str) -> Result<FunctionRef, String> {
+    pub(super) fn part_ref(&self, name: &str) -> Result<FunctionRef, String> {
         let (plugin, description) = self.find_function(name)?;
         Ok(FunctionRef {
             plugin: plugin.digest.clone(),

@@ -255,7 +255,7 @@ fn ms(duration: DurationText) -> Result<i64, String> {
 }
 
 /// A duration that may have a minus sign.
-fn offset(text: Option<&str>) -> Result<i64, String> {
+pub(super) fn offset(text: Option<&str>) -> Result<i64, String> {
     let Some(text) = text else { return Ok(0) };
     match text.strip_prefix('-') {
         Some(positive) => Ok(-ms(DurationText::parse(positive)?)?),
