@@ -119,7 +119,7 @@ impl KeyScan {
     }
 
     /// The encoded keys of the next group; `None` where there is no further group.
-    pub fn next_group(&mut self) -> Result<Option<(KeyGroup, BTreeSet<Vec<u8>>)>, StateError> {
+    pub fn next_group(&mut self) -> Result<Option<GroupKeys>, StateError> {
         let Some(group) = self.groups.next() else {
             return Ok(None);
         };
@@ -131,6 +131,9 @@ impl KeyScan {
         Ok(Some((group, keys_of(&self.copy, group, self.state)?)))
     }
 }
+
+/// A key group and its encoded keys.
+pub type GroupKeys = (KeyGroup, BTreeSet<Vec<u8>>);
 
 fn keys_of(copy: &[u8], group: KeyGroup, of: usize) -> Result<BTreeSet<Vec<u8>>, StateError> {
     let mut keys = BTreeSet::new();

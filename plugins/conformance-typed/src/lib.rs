@@ -22,6 +22,13 @@ mod bindings {
                 include wasmill:function/all@1.0.0;
                 include wasmill:function/%async@1.0.0;
                 include wasmill:function/process-join@1.0.0;
+                include wasmill:function/co-map@1.0.0;
+                include wasmill:function/co-flat-map@1.0.0;
+                include wasmill:function/co-process@1.0.0;
+                include wasmill:function/broadcast-process@1.0.0;
+                include wasmill:function/assign-timestamps@1.0.0;
+                include wasmill:function/generate-watermarks@1.0.0;
+                include wasmill:function/partition-custom@1.0.0;
             }
         ",
         world: "wasmill:conformance/conformance",
