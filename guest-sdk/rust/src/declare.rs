@@ -181,13 +181,6 @@ impl Declare {
         BroadcastState::new(states.len() as u32 - 1, name)
     }
 
-    /// The second input's format, where its type says too little.
-    pub fn second_input_format(&mut self, format: Format) {
-        if self.second_input.is_some() {
-            self.second_input = Some(format);
-        }
-    }
-
     /// The input's format, where its type says too little: CSV is read as `str` or `[u8]`.
     pub fn input_format(&mut self, format: Format) {
         self.input = format;

@@ -13,7 +13,7 @@ use serde_json::Value;
 use wasmill_engine::asynchronous::AsyncFunction;
 use wasmill_engine::error::TaskError;
 use wasmill_engine::operator::{Operator, OperatorContext};
-use wasmill_engine::registry::{CustomPartitioner, FunctionProvider};
+use wasmill_engine::registry::{CustomPartitioner, FunctionPlace, FunctionProvider};
 use wasmill_model::batch::BatchBuilder;
 use wasmill_model::function::{FunctionDescription, StateDeclaration, StateKind};
 use wasmill_model::graph::{FunctionRef, JobSettings};
@@ -58,7 +58,11 @@ impl FunctionProvider for Functions {
         Ok(Box::new(ask::Ask))
     }
 
-    fn partitioner(&self, _: &FunctionRef) -> Result<Box<dyn CustomPartitioner>, TaskError> {
+    fn partitioner(
+        &self,
+        _: &FunctionRef,
+        _: &FunctionPlace,
+    ) -> Result<Box<dyn CustomPartitioner>, TaskError> {
         Ok(Box::new(pass::ByRecord))
     }
 }

@@ -60,6 +60,8 @@ impl FrameRow {
             value: Some(value),
             timestamp: Some(left.1.max(right.1)),
             headers: Vec::new(),
+            answers: Vec::new(),
+            port: 0,
         }
     }
 

@@ -168,16 +168,7 @@ impl FrameCaller {
         let passed_on = self
             .shape(&answer, emitted, work, context.runtime.max_parallelism)
             .map_err(|error| wrong(format!("answer: section OUTPUT: {error}")))?;
-        let reorders = fired.is_some_and(|domain| {
-            let clock = match domain {
-                TimeDomain::Event => context.watermark,
-                TimeDomain::Processing => context.processing_time,
-            };
-            answer
-                .timers
-                .iter()
-                .any(|timer| timer.domain == domain && timer.timestamp <= clock)
-        });
+        let reorders = fired.is_some_and(|domain| reorders(&answer, domain, context));
         for request in &answer.requests {
             let made = scope.request(request.clone());
             made.map_err(|error| wrong(format!("answer: section REQUESTS: {error}")))?;
@@ -233,6 +224,16 @@ impl FrameCaller {
             _ => Ok(None),
         }
     }
+}
+
+/// Whether the answer's timers change what is due by a clock.
+fn reorders(answer: &Answer, domain: TimeDomain, context: &OperatorContext) -> bool {
+    let clock = match domain {
+        TimeDomain::Event => context.watermark,
+        TimeDomain::Processing => context.processing_time,
+    };
+    let mut timers = answer.timers.iter();
+    timers.any(|timer| timer.domain == domain && timer.timestamp <= clock)
 }
 
 /// Of a part of a window only rows that ask for a result have one.

@@ -24,6 +24,7 @@ use crate::journal::overlay::Address;
 use crate::journal::scope::CallScope;
 use crate::sandbox::{CallBudget, Guest};
 use crate::typed::exports::{Function, TypedExports};
+use crate::typed::generated::exports::wasmill::function::aggregate_function;
 use crate::typed::generated::exports::wasmill::function::async_function;
 use crate::typed::generated::exports::wasmill::function::process_join_function;
 use crate::typed::generated::wasmill::function::types::{Element, Error};
@@ -256,21 +257,7 @@ impl TypedCaller {
                 emit(guest, header, &value)?;
                 set_accumulator(guest, value)
             }
-            Function::Aggregate(function) => {
-                let accumulator = match accumulator(guest)? {
-                    Some(accumulator) => accumulator,
-                    None => {
-                        answer(guest.call(CallBudget::Call, |store| function.call_create_accumulator(store)))?
-                    }
-                };
-                let added = answer(guest.call(CallBudget::Call, |store| {
-                    function.call_add(store, &accumulator, element)
-                }))?;
-                let result =
-                    answer(guest.call(CallBudget::Call, |store| function.call_get_result(store, &added)))?;
-                emit(guest, header, &result)?;
-                set_accumulator(guest, added)
-            }
+            Function::Aggregate(function) => aggregate(guest, function, element, header),
             Function::Process(function) => answer(guest.call(CallBudget::Call, |store| {
                 function.call_process_element(store, element)
             })),
@@ -444,6 +431,25 @@ fn on_timer(
         .timers
         .iter()
         .any(|op| op.domain == domain && op.timestamp <= clock))
+}
+
+/// Adds a record to the accumulator of its key and emits the result.
+fn aggregate(
+    guest: &mut Guest<CallScope>,
+    function: &aggregate_function::Guest,
+    element: &Element,
+    header: RowHeader,
+) -> Result<(), Cause> {
+    let accumulator = match accumulator(guest)? {
+        Some(accumulator) => accumulator,
+        None => answer(guest.call(CallBudget::Call, |store| function.call_create_accumulator(store)))?,
+    };
+    let added = answer(guest.call(CallBudget::Call, |store| {
+        function.call_add(store, &accumulator, element)
+    }))?;
+    let result = answer(guest.call(CallBudget::Call, |store| function.call_get_result(store, &added)))?;
+    emit(guest, header, &result)?;
+    set_accumulator(guest, added)
 }
 
 /// From what a call gave to its value.

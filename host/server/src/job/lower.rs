@@ -5,6 +5,7 @@
 
 mod asynchronous;
 mod join;
+mod kind;
 mod operator;
 mod settings;
 mod watermarks;
@@ -172,7 +173,7 @@ fn is_uid(uid: &str) -> bool {
 
 /// What the operator does, and a number where others do the same.
 fn derived_uid(operator: &Operator, given: &[&str], before: &[(String, bool)]) -> String {
-    let what = operator::kind_of(operator).unwrap_or("operator");
+    let what = kind::kind_of(operator).unwrap_or("operator");
     let asynchronous = operator
         .asynchronous
         .as_ref()

@@ -12,6 +12,7 @@ use wasmill_model::graph::{
 };
 use wasmill_model::id::OperatorUid;
 
+use super::kind::kind_of;
 use super::{PluginLookup, ResolvedPlugin, unknown};
 use crate::job::error::JobFileError;
 use crate::job::file::{KeyBy, Operator, Partition, RecordFormat, Rolling};
@@ -36,33 +37,14 @@ impl Plugins {
     }
 }
 
-/// What an operator does, where exactly one thing is said.
-pub(super) fn kind_of(operator: &Operator) -> Result<&'static str, String> {
-    let said = [
-        ("source", operator.source.is_some()),
-        ("sink", operator.sink.is_some()),
-        ("function", operator.function.is_some()),
-        ("async", operator.asynchronous.is_some()),
-        ("key-by", operator.key_by.is_some()),
-        ("partition", operator.partition.is_some()),
-        ("partition-custom", operator.partition_custom.is_some()),
-        ("rolling", operator.rolling.is_some()),
-        ("window", operator.window.is_some()),
-        ("interval-join", operator.interval_join.is_some()),
-        ("union", operator.union.is_some()),
-        ("assign-timestamps", operator.assign_timestamps.is_some()),
-    ];
-    let mut said = said.iter().filter(|(_, set)| *set);
-    match (said.next(), said.next()) {
-        (Some((one, _)), None) => Ok(one),
-        (Some((one, _)), Some((two, _))) => Err(format!(
-            "it says both `{one}` and `{two}`: an operator does one thing"
-        )),
-        (None, _) => Err(
-            "it does not say what it does: add one of `source`, `sink`, `function`, `async`, `key-by`, `partition`, \
-                          `partition-custom`, `rolling`, `window`, `interval-join`, `union`, `assign-timestamps`"
-                .to_owned(),
-        ),
+fn partitioner(partition: Partition) -> Partitioner {
+    match partition {
+        Partition::Forward => Partitioner::Forward,
+        Partition::Rebalance => Partitioner::Rebalance,
+        Partition::Broadcast => Partitioner::Broadcast,
+        Partition::Shuffle => Partitioner::Shuffle,
+        Partition::Rescale => Partitioner::Rescale,
+        Partition::Global => Partitioner::Global,
     }
 }
 
@@ -99,14 +81,7 @@ impl Lowering<'_> {
             self.asynchronous(asynchronous)?
         } else if let Some(partition) = operator.partition {
             OperatorKind::Partition {
-                partitioner: match partition {
-                    Partition::Forward => Partitioner::Forward,
-                    Partition::Rebalance => Partitioner::Rebalance,
-                    Partition::Broadcast => Partitioner::Broadcast,
-                    Partition::Shuffle => Partitioner::Shuffle,
-                    Partition::Rescale => Partitioner::Rescale,
-                    Partition::Global => Partitioner::Global,
-                },
+                partitioner: partitioner(partition),
             }
         } else if let Some(call) = &operator.partition_custom {
             OperatorKind::PartitionCustom {
