@@ -239,7 +239,7 @@ impl Operators<'_> {
             2 => Partitioner::Rescale,
             3 => Partitioner::Global,
             4 => {
-                let description = json!({"name": "by-record", "kind": "map"});
+                let description = json!({"name": "by-record", "kind": "partitioner"});
                 let function = FunctionRef {
                     plugin: "sha256:0".to_owned(),
                     description: serde_json::from_value(description).unwrap(),

@@ -43,9 +43,15 @@ pub struct IntervalBounds {
 impl IntervalBounds {
     /// Both included, as the join uses them.
     pub fn of(spec: &IntervalJoinSpec) -> Self {
-        Self {
-            lower: spec.lower_ms.saturating_add(i64::from(spec.lower_exclusive)),
-            upper: spec.upper_ms.saturating_sub(i64::from(spec.upper_exclusive)),
+        let lower = spec.lower_ms.checked_add(i64::from(spec.lower_exclusive));
+        let upper = spec.upper_ms.checked_sub(i64::from(spec.upper_exclusive));
+        match (lower, upper) {
+            (Some(lower), Some(upper)) => Self { lower, upper },
+            // Behind the last distance or before the first one there is none: nothing is between these.
+            _ => Self {
+                lower: i64::MAX,
+                upper: i64::MIN,
+            },
         }
     }
 

@@ -285,7 +285,7 @@ fn a_partition_is_the_edge_and_no_vertex() {
 fn a_custom_partition_takes_its_function_to_the_edge() {
     let function = FunctionRef {
         plugin: "sha256:0".to_owned(),
-        description: serde_json::from_value(serde_json::json!({"name": "f", "kind": "map"})).unwrap(),
+        description: serde_json::from_value(serde_json::json!({"name": "f", "kind": "partitioner"})).unwrap(),
         config: Value::Null,
     };
     let kind = OperatorKind::PartitionCustom {

@@ -151,6 +151,17 @@ fn partners_come_by_time_and_then_as_they_came_also_where_many_share_a_time() {
 }
 
 #[test]
+fn beyond_the_last_distance_there_is_no_pair() {
+    let at_the_end = IntervalJoinSpec {
+        lower_exclusive: true,
+        ..spec(i64::MAX, i64::MAX)
+    };
+    let events = [element(0, i64::MIN + 2), element(1, 1)];
+    assert_eq!(run(&|| operator(&at_the_end), &events), []);
+    assert_eq!(run(&|| operator(&spec(i64::MAX, i64::MAX)), &events).len(), 1);
+}
+
+#[test]
 fn late_elements_are_dropped_where_nobody_asks_for_them() {
     let spec = IntervalJoinSpec {
         late_outputs: false,

@@ -99,7 +99,7 @@ fn wrong_timers_writes_and_metrics_are_refused_by_their_place() {
         ),
         (writes(1, 1, b""), "state `list` is a list state, not value or"),
         (writes(9, 1, b""), "there is no state slot 9"),
-        (writes(1, 9, b""), "there is no operation 9"),
+        (writes(1, 11, b""), "there is no operation 11"),
         (writes(3, 7, b"x"), "must have 8 bytes, this one has 1"),
         (writes(1, 4, &[9, 0, 0, 0]), "a list element ends at byte 4"),
         (
