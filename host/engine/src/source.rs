@@ -79,11 +79,29 @@ pub enum SourceStatus {
     WaitUntil(Timestamp),
     /// After the rows of this poll comes this, and then there may be more at hand.
     Then(SourceSignal),
+    /// As [`SourceStatus::Then`], of the splits that the reader has named: the source says what follows for all.
+    ThenOfSplits(SplitSignal),
     /// Nothing will come any more.
     Finished,
     /// As [`SourceStatus::Finished`], but event time does not go to its end: what still waits for a watermark
     /// is not fired, as where a job is stopped without being drained.
     Stopped,
+}
+
+/// What a reader says of its splits between their rows; ignored where the job gives the source a strategy of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SplitSignal {
+    /// Of one split.
+    Time {
+        /// The reader's number of it.
+        split: u16,
+        /// What it says.
+        signal: TimeSignal,
+        /// Whether it counts at once, or with the next [`SplitSignal::Combine`].
+        is_immediate: bool,
+    },
+    /// What the splits have said until now counts.
+    Combine,
 }
 
 /// What a source says between its rows.

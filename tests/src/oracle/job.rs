@@ -74,12 +74,15 @@ pub fn job(case: &Case, place: Place<'_>) -> Result<Value, Missing> {
         inputs.push(format!("{}.{side}", pipeline.last));
         outputs.push(name);
     }
-    operators.push(json!({
-        "uid": "out",
-        "sink": "tape",
-        "config": {"path": place.out.display().to_string(), "outputs": outputs, "signals": case.has_signals()},
-        "inputs": inputs,
-    }));
+    let mut config = json!({
+        "path": place.out.display().to_string(),
+        "outputs": outputs,
+        "signals": case.has_signals(),
+    });
+    if case.spec["family"] == "splits" {
+        config["records"] = false.into();
+    }
+    operators.push(json!({"uid": "out", "sink": "tape", "config": config, "inputs": inputs}));
     let mut job = json!({
         "version": 1,
         "name": format!("oracle {}", case.name),
@@ -106,6 +109,12 @@ fn ends(case: &Case) -> &'static str {
 /// A source for each input of the tape.
 fn sources(case: &Case, place: Place<'_>, ends: &str) -> Vec<Value> {
     let inputs = case.inputs();
+    let pipeline = case.pipeline();
+    let splits = match (pipeline["splits"].is_null(), pipeline["immediate"].is_null()) {
+        (true, _) => None,
+        (false, true) => Some("deferred"),
+        (false, false) => Some("immediate"),
+    };
     let source = |input: u64| {
         let mut source = json!({
             "uid": format!("tape-{input}"),
@@ -121,12 +130,18 @@ fn sources(case: &Case, place: Place<'_>, ends: &str) -> Vec<Value> {
                 "unbounded": !case.spec["tape"]["unbounded"].is_null(),
             },
         });
+        if let Some(when) = splits {
+            // What Flink's side drives has no end of input.
+            source["config"]["splits"] = when.into();
+            source["config"]["unbounded"] = true.into();
+        }
         if let Some(line) = place.hold_at {
             source["config"]["hold-at"] = line.into();
         }
         source
     };
-    (1..=inputs).map(source).collect()
+    let sources = if splits.is_some() { 1 } else { inputs };
+    (1..=sources).map(source).collect()
 }
 
 fn pipeline(case: &Case) -> Result<Pipeline, Missing> {
@@ -143,7 +158,15 @@ fn pipeline(case: &Case) -> Result<Pipeline, Missing> {
         }
         "stream" => stream(case, parameters),
         "watermark" => watermark(case, parameters),
-        "splits" => missing("watermarks of the splits of one source"),
+        "splits" => {
+            known(case, &["splits", "immediate"])?;
+            Ok(Pipeline {
+                operators: Vec::new(),
+                last: "tape-1",
+                sides: Vec::new(),
+                keyed: false,
+            })
+        }
         "window" => window::pipeline(case, parameters),
         "join" if parameters["join"] == "interval" => interval_join(case, parameters),
         "join" => missing("window joins"),

@@ -31,6 +31,13 @@ struct Settings {
     /// Whether watermarks and statuses are written too.
     #[serde(default)]
     signals: bool,
+    /// Whether records are.
+    #[serde(default = "yes")]
+    records: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Makes the sink.
@@ -46,6 +53,7 @@ pub fn sink(config: &Value, _format: Format) -> Result<Arc<dyn Sink>, String> {
         files,
         outputs: outputs.collect(),
         signals: settings.signals,
+        records: settings.records,
     }))
 }
 
@@ -54,6 +62,7 @@ struct TapeSink {
     /// By input: what its lines have after `at`.
     outputs: Arc<[String]>,
     signals: bool,
+    records: bool,
 }
 
 impl Sink for TapeSink {
@@ -62,6 +71,7 @@ impl Sink for TapeSink {
             files: self.files.writer(runtime)?,
             outputs: self.outputs.clone(),
             signals: self.signals,
+            records: self.records,
             line: 0,
         }))
     }
@@ -79,6 +89,7 @@ struct Writer {
     files: Box<dyn SinkWriter>,
     outputs: Arc<[String]>,
     signals: bool,
+    records: bool,
     /// Of the step that is under way.
     line: u64,
 }
@@ -119,6 +130,9 @@ impl SinkWriter for Writer {
     }
 
     fn write_from(&mut self, input: u16, batch: &Batch) -> Result<(), TaskError> {
+        if !self.records {
+            return Ok(());
+        }
         let mut lines = BatchBuilder::with_capacity(batch.bytes().len() * 2);
         for row in batch {
             let text = self.written(input, row)?;

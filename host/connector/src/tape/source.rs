@@ -1,4 +1,4 @@
-//! The source of one input of a tape.
+//! The source of one input of a tape, or of all its inputs as the splits of one source.
 //!
 //! Invariant: sources of one tape send the same steps: the lines' numbers, and after them the steps of the end.
 
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use wasmill_engine::error::TaskError;
 use wasmill_engine::operator::RuntimeContext;
-use wasmill_engine::source::{Source, SourceReader, SourceSignal, SourceStatus};
+use wasmill_engine::source::{Source, SourceReader, SourceSignal, SourceStatus, SplitChange, SplitSignal};
 use wasmill_model::batch::BatchBuilder;
 use wasmill_model::element::Tick;
 use wasmill_model::function::Format;
@@ -20,6 +20,9 @@ use wasmill_model::time::{TimeSignal, Timestamp};
 
 use super::line::{self, Line, What};
 use crate::settings;
+
+/// Splits have small numbers.
+const SPLITS_MAX: u32 = 1 << 15;
 
 /// While a source stands still it looks again after so long, ms.
 const HELD_MS: i64 = 1_000;
@@ -35,6 +38,9 @@ struct Settings {
     /// How many inputs the tape has.
     #[serde(default = "one")]
     inputs: u32,
+    /// Whether all inputs are read, each as a split of this source.
+    #[serde(default)]
+    splits: Option<SplitTime>,
     /// What is a step of its own.
     #[serde(default)]
     steps: Steps,
@@ -51,6 +57,16 @@ struct Settings {
 
 fn one() -> u32 {
     1
+}
+
+/// When the watermarks and statuses of splits count.
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+enum SplitTime {
+    /// At each line of the clock, as those of a periodic generator.
+    Deferred,
+    /// At once, as those of a punctuated one; what could not advance the whole also at each line of the clock.
+    Immediate,
 }
 
 /// What is a step of its own.
@@ -85,6 +101,11 @@ pub fn source(config: &Value, format: Format) -> Result<Arc<dyn Source>, String>
         return Err(format!(
             "settings of `tape`: `input` {} is not one of the {} `inputs`, which count from 1",
             settings.input, settings.inputs
+        ));
+    }
+    if settings.splits.is_some() && (settings.input > 1 || settings.inputs > SPLITS_MAX) {
+        return Err(format!(
+            "settings of `tape`: with `splits` one source reads all inputs, {SPLITS_MAX} at most: leave out `input`"
         ));
     }
     if !matches!(format, Format::Json | Format::Raw) {
@@ -137,8 +158,10 @@ struct Item {
 }
 
 enum Send {
-    Record(Timestamp, String),
+    /// Its event time, the split, and its fields.
+    Record(Timestamp, u16, String),
     Signal(SourceSignal),
+    OfSplits(SplitSignal),
     End,
 }
 
@@ -151,6 +174,8 @@ struct Reader {
     clock: Timestamp,
     items: VecDeque<Item>,
     ended: bool,
+    /// The splits have been named.
+    is_known: bool,
 }
 
 impl Reader {
@@ -162,6 +187,7 @@ impl Reader {
             clock: 0,
             items: VecDeque::new(),
             ended: false,
+            is_known: false,
         };
         reader.recall();
         reader
@@ -186,6 +212,10 @@ impl Reader {
             }
         }
         self.clock = clock;
+        if self.settings.splits.is_some() {
+            // What splits have said is in no checkpoint: they begin anew.
+            return;
+        }
         if let Some(Line::Of { input: of, what }) = self.line_at(self.next)
             && let What::Signal(SourceSignal::Time(TimeSignal::Watermark(time))) = what
             && (*of == input && Some(*time) > watermark)
@@ -239,6 +269,10 @@ impl Reader {
             Some(Line::Clock(time)) => {
                 self.clock = *time;
                 self.tick(step, step, true);
+                if self.settings.splits.is_some() {
+                    let what = Send::OfSplits(SplitSignal::Combine);
+                    self.items.push_back(Item { step, what });
+                }
             }
             Some(Line::Of { input, what }) => {
                 self.tick(step, step, false);
@@ -253,12 +287,19 @@ impl Reader {
     }
 
     fn add(&mut self, step: u64, input: u32, what: &What) {
-        if input != self.settings.input {
-            return;
-        }
-        let what = match what {
-            What::Record { timestamp, value } => Send::Record(*timestamp, value.clone()),
-            What::Signal(signal) => Send::Signal(*signal),
+        let split = match self.settings.splits {
+            Some(_) => (input - 1) as u16,
+            None if input == self.settings.input => 0,
+            None => return,
+        };
+        let what = match (what, self.settings.splits) {
+            (What::Record { timestamp, value }, _) => Send::Record(*timestamp, split, value.clone()),
+            (What::Signal(SourceSignal::Time(signal)), Some(time)) => Send::OfSplits(SplitSignal::Time {
+                split,
+                signal: *signal,
+                is_immediate: time == SplitTime::Immediate,
+            }),
+            (What::Signal(signal), _) => Send::Signal(*signal),
         };
         self.items.push_back(Item { step, what });
     }
@@ -277,7 +318,11 @@ impl Reader {
 
     /// Step `number` of the end of a tape of `count` lines: see [`Ends`].
     fn end(&mut self, number: u64, count: u64) {
-        let (input, inputs) = (u64::from(self.settings.input), u64::from(self.settings.inputs));
+        let inputs = match self.settings.splits {
+            Some(_) => 1,
+            None => u64::from(self.settings.inputs),
+        };
+        let input = u64::from(self.settings.input);
         let step = count + number;
         self.tick(step, count, false);
         if self.settings.unbounded {
@@ -322,8 +367,9 @@ impl SourceReader for Reader {
                 continue;
             };
             match item.what {
-                Send::Record(timestamp, value) => {
+                Send::Record(timestamp, split, value) => {
                     let mut header = RowHeader::element(Some(timestamp));
+                    header.port = split;
                     header.flags |= FLAG_EXTENSION;
                     out.push(header, b"", value.as_bytes(), &row::cause(item.step));
                     if out.rows() >= rows_max {
@@ -331,6 +377,7 @@ impl SourceReader for Reader {
                     }
                 }
                 Send::Signal(signal) => return Ok(SourceStatus::Then(signal)),
+                Send::OfSplits(signal) => return Ok(SourceStatus::ThenOfSplits(signal)),
                 Send::End => {
                     self.ended = true;
                     return Ok(match self.settings.unbounded {
@@ -339,6 +386,13 @@ impl SourceReader for Reader {
                     });
                 }
             }
+        }
+    }
+
+    fn split_changes(&mut self, out: &mut Vec<SplitChange>) {
+        if self.settings.splits.is_some() && !self.is_known {
+            out.extend((0..self.settings.inputs).map(|split| SplitChange::Added(split as u16)));
+            self.is_known = true;
         }
     }
 
@@ -392,6 +446,7 @@ mod tests {
                     ));
                 }
                 SourceStatus::Then(SourceSignal::Time(signal)) => all.push(format!("{signal:?}")),
+                SourceStatus::ThenOfSplits(signal) => all.push(format!("{signal:?}")),
                 SourceStatus::More => {}
                 status => {
                     all.push(format!("{status:?}"));
@@ -462,6 +517,32 @@ mod tests {
     }
 
     #[test]
+    fn one_source_reads_all_inputs_as_its_splits() {
+        let sent = sent(
+            r#"{"inputs":2,"splits":"immediate","steps":"runs","unbounded":true}"#,
+            None,
+        );
+        assert_eq!(
+            sent,
+            [
+                "0 at 0 now 0",
+                r#"{"key":"a","n":0} by Some(0)"#,
+                r#"{"key":"b","n":1} by Some(1)"#,
+                "2 at 2 now 0",
+                "Time { split: 0, signal: Watermark(1), is_immediate: true }",
+                "3 at 3 now 0",
+                r#"{"key":"c","n":3} by Some(3)"#,
+                "4 at 4 now 9 moved",
+                "Combine",
+                "5 at 5 now 9",
+                "Time { split: 1, signal: Idle, is_immediate: true }",
+                "6 at 6 now 9",
+                "Stopped"
+            ]
+        );
+    }
+
+    #[test]
     fn a_restored_source_recalls_watermark_status_and_clock() {
         assert_eq!(
             sent(r#"{"inputs":2}"#, Some(5))[..3],
@@ -480,6 +561,9 @@ mod tests {
         assert!(error(r#"{"path":""}"#).contains("`path`"));
         assert!(error(r#"{"path":"t","input":3,"inputs":2}"#).contains("`input` 3"));
         assert!(error(r#"{"path":"t","steps":"some"}"#).contains("some"));
+        assert!(
+            error(r#"{"path":"t","splits":"deferred","input":2,"inputs":2}"#).contains("leave out `input`")
+        );
         let lines = source(&serde_json::json!({"path": "t"}), Format::Lines);
         assert!(lines.err().unwrap().contains("format: json"));
     }

@@ -17,8 +17,9 @@ use crate::error::TaskError;
 use crate::metrics::{OperatorMetrics, add};
 use crate::operator::RuntimeContext;
 use crate::output::Emitted;
-use crate::source::{Source, SourceReader, SourceSignal, SourceStatus, SplitChange};
+use crate::source::{Source, SourceReader, SourceSignal, SourceStatus, SplitChange, SplitSignal};
 use crate::time::source::SourceTime;
+use crate::time::splits::{Splits, Urgency};
 use crate::time::strategy::Strategy;
 use crate::time::valve::Valve;
 
@@ -43,8 +44,9 @@ pub(crate) struct SourceHead {
     names_splits: bool,
     changes: Vec<SplitChange>,
     held: Held,
-    /// What the reader says of time by itself.
+    /// What the reader says of time by itself: of the whole, and of its splits.
     valve: Valve,
+    splits: Splits,
 }
 
 /// Whether alignment holds a source back.
@@ -109,6 +111,7 @@ impl SourceHead {
             names_splits: false,
             changes: Vec::new(),
             valve: Valve::new(1),
+            splits: Splits::new([]),
         }
     }
 
@@ -139,9 +142,15 @@ impl SourceHead {
     }
 
     fn add_splits(&mut self) -> Result<(), TaskError> {
-        let Some(time) = &mut self.time else { return Ok(()) };
-        let added = self.changes.iter().try_for_each(|change| match change {
-            SplitChange::Added(split) => time.add_split(u32::from(*split)),
+        let added = self.changes.iter().try_for_each(|change| match *change {
+            SplitChange::Added(split) => {
+                let split = u32::from(split);
+                match &mut self.time {
+                    Some(time) => time.add_split(split)?,
+                    None => self.splits.add(split),
+                }
+                Ok(())
+            }
             SplitChange::Finished(_) => Ok(()),
         });
         added.map_err(|error| self.named(error))
@@ -149,8 +158,11 @@ impl SourceHead {
 
     fn finish_splits(&mut self) {
         for change in self.changes.drain(..) {
-            if let (SplitChange::Finished(split), Some(time)) = (change, &mut self.time) {
-                time.finish_split(u32::from(split));
+            if let SplitChange::Finished(split) = change {
+                match &mut self.time {
+                    Some(time) => time.finish_split(u32::from(split)),
+                    None => self.splits.remove(u32::from(split)),
+                }
             }
         }
     }
@@ -195,13 +207,17 @@ impl SourceHead {
         };
         let status = reader.poll(now, rows_max, &mut self.builder);
         reader.split_changes(&mut self.changes);
-        let (mut signal, mut end) = (None, None);
+        let (mut signal, mut of_splits, mut end) = (None, None, None);
         match status.map_err(|error| self.named(error))? {
             SourceStatus::More => self.wait_until = Timestamp::MIN,
             SourceStatus::WaitUntil(at) => self.wait_until = at,
             SourceStatus::Then(then) => {
                 self.wait_until = Timestamp::MIN;
                 signal = Some(then);
+            }
+            SourceStatus::ThenOfSplits(then) => {
+                self.wait_until = Timestamp::MIN;
+                of_splits = Some(then);
             }
             SourceStatus::Finished => end = Some(Ending::Finished),
             SourceStatus::Stopped => end = Some(Ending::Stopped),
@@ -219,6 +235,9 @@ impl SourceHead {
         self.finish_splits();
         add(&self.metrics.records_out, u64::from(rows));
         let tick = signal.and_then(|signal| self.on_signal(signal, out));
+        if let Some(signal) = of_splits {
+            self.on_split_signal(signal, out);
+        }
         Ok(Polled { rows, tick, end })
     }
 
@@ -233,6 +252,28 @@ impl SourceHead {
             SourceSignal::Time(_) => {}
         }
         None
+    }
+
+    /// What the reader says of its splits.
+    fn on_split_signal(&mut self, signal: SplitSignal, out: &mut Vec<Emitted>) {
+        if self.time.is_some() {
+            return;
+        }
+        let say = &mut |said| out.push(Emitted::Signal(said));
+        match signal {
+            SplitSignal::Time {
+                split,
+                signal,
+                is_immediate,
+            } => {
+                let urgency = match is_immediate {
+                    true => Urgency::Immediate,
+                    false => Urgency::Deferred,
+                };
+                self.splits.on(u32::from(split), signal, urgency, say);
+            }
+            SplitSignal::Combine => self.splits.combine(say),
+        }
     }
 
     /// Rows of each split by themselves.
