@@ -25,9 +25,12 @@ impl Example {
         std::fs::create_dir_all(&target)?;
         std::os::unix::fs::symlink(guests::root().join("target/guests"), target.join("guests"))?;
         let from = guests::root().join("plugins").join(name);
-        std::fs::copy(from.join("job.yaml"), directory.join("job.yaml"))
-            .with_context(|| format!("the job file of {name}"))?;
-        for input in ["text", "values"].map(|input| from.join(input)) {
+        // One that has many jobs keeps them in a folder.
+        if !from.join("jobs").is_dir() {
+            std::fs::copy(from.join("job.yaml"), directory.join("job.yaml"))
+                .with_context(|| format!("the job file of {name}"))?;
+        }
+        for input in ["text", "values", "jobs"].map(|input| from.join(input)) {
             let Ok(files) = std::fs::read_dir(&input) else {
                 continue;
             };
@@ -53,7 +56,12 @@ impl Example {
 
     /// Puts other text in the place of some in the job file, which must hold it once.
     pub fn edit(&self, from: &str, to: &str) -> Result<()> {
-        let path = self.path("job.yaml");
+        self.edit_file("job.yaml", from, to)
+    }
+
+    /// Does the same in one of several job files.
+    pub fn edit_file(&self, file: &str, from: &str, to: &str) -> Result<()> {
+        let path = self.path(file);
         let job = std::fs::read_to_string(&path)?;
         ensure!(
             job.matches(from).count() == 1,
@@ -89,7 +97,12 @@ impl Example {
 
     /// Submits its job file to a host and returns the job's id.
     pub fn submit(&self, host: &Host) -> Result<String> {
-        let job = self.path("job.yaml").display().to_string();
+        self.submit_file(host, "job.yaml")
+    }
+
+    /// Submits one of several job files and returns the job's id.
+    pub fn submit_file(&self, host: &Host, file: &str) -> Result<String> {
+        let job = self.path(file).display().to_string();
         let id = host.command(&["run", "--detached", &job])?.ok()?;
         Ok(id.trim().to_owned())
     }
