@@ -200,12 +200,10 @@ fn expect(steps: &[Step]) -> Process {
 fn check(place: &str, driver: &Driver, model: &Process) {
     assert_eq!(by_port(&driver.emitted), by_port(&model.emitted), "{place}");
     for domain in [TimeDomain::Event, TimeDomain::Processing] {
-        let timers: Vec<_> = driver
-            .context
-            .timers
-            .iter(domain)
-            .map(|timer| (timer.timestamp, timer.group.0, timer.key.to_vec()))
-            .collect();
+        let mut timers = Vec::new();
+        driver.context.timers.for_each(domain, |timer| {
+            timers.push((timer.timestamp, timer.group.0, timer.key.to_vec()));
+        });
         assert_eq!(timers, model.timers(domain), "{place}: {domain:?} timers");
     }
     let user = driver.context.metrics.user.lock().unwrap();

@@ -316,7 +316,7 @@ fn timers() -> Result<(), StateError> {
     let mut queue = TimerQueue::default();
     let start = cpu_seconds();
     for timer in timers.clone() {
-        queue.register(TimeDomain::Event, timer);
+        queue.register(TimeDomain::Event, &timer);
     }
     let registered = (cpu_seconds() - start) * 1e9 / TIMERS as f64;
     let resident = (resident_bytes() - before) / TIMERS as u64;

@@ -162,8 +162,8 @@ pub trait KeyedStateBackend: Send {
     /// Applies writes in order. Value, reducing, aggregating and map states.
     fn write_batch(&mut self, state: StateId, writes: &[Write<'_>]) -> Result<(), StateError>;
 
-    /// Appends one element to a list; its cost does not grow with the list.
-    fn append(&mut self, state: StateId, key: StateKey<'_>, element: &[u8]) -> Result<(), StateError>;
+    /// Appends one element to a list; its cost does not grow with the list. Whether it is the first.
+    fn append(&mut self, state: StateId, key: StateKey<'_>, element: &[u8]) -> Result<bool, StateError>;
 
     /// Fills `out` with elements of a list from index `start` until `bytes_max` is reached; at least one
     /// where there is one.
@@ -175,6 +175,25 @@ pub trait KeyedStateBackend: Send {
         bytes_max: usize,
         out: &mut Page,
     ) -> Result<(), StateError>;
+
+    /// Appends all elements of a list to `out`, lengths and bytes: for those that are known to fit memory.
+    fn list(&mut self, state: StateId, key: StateKey<'_>, out: &mut Values) -> Result<(), StateError> {
+        let (mut start, mut page) = (0, Page::default());
+        while !page.done {
+            self.list_page(state, key, start, usize::MAX, &mut page)?;
+            start += page.entries.len() as u64;
+            for (_, element) in &page.entries {
+                out.lengths.push(element.len() as u32);
+                out.bytes.extend_from_slice(element);
+            }
+        }
+        Ok(())
+    }
+
+    /// A hint that what these keys have in a state will be asked for or written at once.
+    fn prefetch(&mut self, state: StateId, keys: &[StateKey<'_>]) {
+        let _ = (state, keys);
+    }
 
     /// Fills `out` with entries of a map whose keys come after `after`, until `bytes_max` is reached; at
     /// least one where there is one. `key.map_key` is ignored.

@@ -8,10 +8,11 @@ use std::io;
 
 use wasmill_model::id::CheckpointId;
 use wasmill_model::key::{KeyGroup, KeyGroupRange, MaxParallelism};
+use wasmill_model::time::Timestamp;
 
 use crate::backend::{FrozenState, KeyedStateBackend, SnapshotFile, StateError, StateId, StateSnapshot};
 use crate::snapshot::{Entry, GroupBlock, SnapshotHeader, SnapshotReader, SnapshotWriter};
-use crate::timers::{TimeDomain, Timer, TimerQueue};
+use crate::timers::{TimeDomain, TimerQueue};
 
 /// Freezes keyed state and timers. Returns at once; the handle is written by another thread.
 pub fn freeze(
@@ -60,7 +61,7 @@ pub fn restore(
                 timers: restored,
             } => {
                 restored.into_iter().for_each(|timer| {
-                    timers.register(domain, timer);
+                    timers.register(domain, &timer);
                 });
                 Ok(())
             }
@@ -184,26 +185,30 @@ impl StateSnapshot for KeyedSnapshot {
         for ((group, event), processing) in range.iter().zip(event).zip(processing) {
             writer.begin_group(group)?;
             state.write_group(group, &mut writer)?;
-            for (domain, timers) in [(TimeDomain::Event, event), (TimeDomain::Processing, processing)] {
-                timers
-                    .into_iter()
-                    .try_for_each(|timer| writer.timer(domain, timer))?;
+            for (domain, places) in [(TimeDomain::Event, event), (TimeDomain::Processing, processing)] {
+                for place in places {
+                    timers.for_each_at(domain, place, |timer| writer.timer(domain, timer))?;
+                }
             }
         }
         writer.finish()
     }
 }
 
-/// The timers of each group of a range, in firing order.
-fn by_group(timers: &TimerQueue, domain: TimeDomain, range: KeyGroupRange) -> Vec<Vec<&Timer>> {
+/// Where the timers of each group of a range lie, in firing order.
+fn by_group(
+    timers: &TimerQueue,
+    domain: TimeDomain,
+    range: KeyGroupRange,
+) -> Vec<Vec<(Timestamp, KeyGroup)>> {
     let mut groups = vec![Vec::new(); range.len()];
-    for timer in timers.iter(domain) {
-        let KeyGroup(group) = timer.group;
-        if let Some(timers) = group
+    for place in timers.places(domain) {
+        let KeyGroup(group) = place.1;
+        if let Some(places) = group
             .checked_sub(range.start)
             .and_then(|index| groups.get_mut(usize::from(index)))
         {
-            timers.push(timer);
+            places.push(place);
         }
     }
     groups

@@ -1,6 +1,6 @@
 //! The backend in memory: keyed state in tables of pages, one for each state and key group.
 //!
-//! Value, reducing and aggregating states lie in 16 KiB pages found by a hash index; map and list states
+//! Value, reducing, aggregating and list states lie in 16 KiB pages found by a hash index; map states
 //! in persistent ordered trees. Invariant: a snapshot takes pointers, never copies. What it shares is
 //! copied piece by piece when it is written to later, a page or a path of a tree at a time, so no batch
 //! waits for a checkpoint. Nothing here depends on addresses, time or random numbers: the same calls give
@@ -9,6 +9,7 @@
 mod batch;
 mod frozen;
 mod index;
+mod list;
 mod ordered;
 mod page;
 mod restore;
@@ -19,8 +20,9 @@ use wasmill_model::key::{KeyGroup, KeyGroupRange, MaxParallelism};
 
 use self::batch::BatchError;
 use self::frozen::{FrozenMemory, FrozenTables};
-use self::ordered::{ListTable, MapTable};
-use self::table::{Epochs, Table};
+use self::list::{ListTable, list_key};
+use self::ordered::MapTable;
+use self::table::{Epochs, Table, TableFull};
 use crate::backend::{
     FrozenState, KeyedStateBackend, Locator, NONE, Page, StateError, StateId, StateKey, StateSize, Values,
     Write,
@@ -42,7 +44,6 @@ pub struct MemoryBackend {
     epochs: Epochs,
     /// Stored keys are put together here.
     prefix: Vec<u8>,
-    stored: Vec<u8>,
 }
 
 struct State {
@@ -75,7 +76,6 @@ impl MemoryBackend {
             states: Vec::new(),
             epochs: Epochs::default(),
             prefix: Vec::new(),
-            stored: Vec::new(),
         }
     }
 
@@ -100,7 +100,7 @@ impl MemoryBackend {
         let groups = self.range.len();
         match kind {
             StateKind::Map => Tables::Maps(vec![MapTable::default(); groups]),
-            StateKind::List => Tables::Lists(vec![ListTable::default(); groups]),
+            StateKind::List => Tables::Lists((0..groups).map(|_| ListTable::new(&self.epochs)).collect()),
             StateKind::Value | StateKind::Reducing | StateKind::Aggregating => {
                 Tables::Values((0..groups).map(|_| Table::new(&self.epochs)).collect())
             }
@@ -114,11 +114,9 @@ impl MemoryBackend {
     }
 
     /// The state and the scratch memory for stored keys.
-    fn state(&mut self, id: StateId) -> Result<(&mut State, &mut Vec<u8>, &mut Vec<u8>), StateError> {
+    fn state(&mut self, id: StateId) -> Result<(&mut State, &mut Vec<u8>), StateError> {
         match self.states.get_mut(usize::from(id.0)) {
-            Some(state) if state.standing != Standing::Dropped => {
-                Ok((state, &mut self.prefix, &mut self.stored))
-            }
+            Some(state) if state.standing != Standing::Dropped => Ok((state, &mut self.prefix)),
             _ => Err(usage(
                 &format!("number {}", id.0),
                 "it is not registered: register it first".to_owned(),
@@ -201,7 +199,7 @@ impl KeyedStateBackend for MemoryBackend {
 
     fn get_many(&mut self, id: StateId, keys: &[StateKey<'_>], out: &mut Values) -> Result<(), StateError> {
         let start = self.range.start;
-        let (state, prefix, _) = self.state(id)?;
+        let (state, prefix) = self.state(id)?;
         match &state.tables {
             Tables::Values(tables) => {
                 batch::get_many(tables, start, keys, out).map_err(|error| state.error(error))
@@ -224,7 +222,7 @@ impl KeyedStateBackend for MemoryBackend {
 
     fn write_batch(&mut self, id: StateId, writes: &[Write<'_>]) -> Result<(), StateError> {
         let start = self.range.start;
-        let (state, prefix, _) = self.state(id)?;
+        let (state, prefix) = self.state(id)?;
         writes
             .iter()
             .try_for_each(|write| state.check_entry(&write.key, write.value.unwrap_or_default()))?;
@@ -244,17 +242,19 @@ impl KeyedStateBackend for MemoryBackend {
         written.map_err(|error| state.error(error))
     }
 
-    fn append(&mut self, id: StateId, key: StateKey<'_>, element: &[u8]) -> Result<(), StateError> {
+    fn append(&mut self, id: StateId, key: StateKey<'_>, element: &[u8]) -> Result<bool, StateError> {
         let start = self.range.start;
-        let (state, prefix, stored) = self.state(id)?;
+        let (state, _) = self.state(id)?;
         state.check_entry(&key, element)?;
         let Tables::Lists(tables) = &mut state.tables else {
             return state.unfit("append");
         };
-        encode(prefix, &key, &[]);
-        group_mut(tables, start, key.group)
-            .map(|table| table.append(prefix, element, stored))
-            .map_err(|error| state.error(error))
+        let appended = group_mut(tables, start, key.group).and_then(|table| {
+            table
+                .append(list_key(&key), element)
+                .map_err(|TableFull| BatchError::Full(key.group))
+        });
+        appended.map_err(|error| state.error(error))
     }
 
     fn list_page(
@@ -268,14 +268,39 @@ impl KeyedStateBackend for MemoryBackend {
         out.entries.clear();
         out.done = false;
         let start = self.range.start;
-        let (state, prefix, _) = self.state(id)?;
+        let (state, _) = self.state(id)?;
         let Tables::Lists(tables) = &state.tables else {
             return state.unfit("list-page");
         };
-        encode(prefix, &key, &[]);
         group(tables, start, key.group)
-            .map(|table| table.page(prefix, first, bytes_max, out))
+            .map(|table| table.page(list_key(&key), first, bytes_max, out))
             .map_err(|error| state.error(error))
+    }
+
+    fn list(&mut self, id: StateId, key: StateKey<'_>, out: &mut Values) -> Result<(), StateError> {
+        let start = self.range.start;
+        let (state, _) = self.state(id)?;
+        let Tables::Lists(tables) = &state.tables else {
+            return state.unfit("list");
+        };
+        group(tables, start, key.group)
+            .map(|table| table.read(list_key(&key), out))
+            .map_err(|error| state.error(error))
+    }
+
+    fn prefetch(&mut self, id: StateId, keys: &[StateKey<'_>]) {
+        let start = self.range.start;
+        let Ok((
+            State {
+                tables: Tables::Lists(tables),
+                ..
+            },
+            _,
+        )) = self.state(id)
+        else {
+            return;
+        };
+        list::touch(tables, start, keys);
     }
 
     fn map_page(
@@ -289,7 +314,7 @@ impl KeyedStateBackend for MemoryBackend {
         out.entries.clear();
         out.done = false;
         let start = self.range.start;
-        let (state, prefix, _) = self.state(id)?;
+        let (state, prefix) = self.state(id)?;
         let Tables::Maps(tables) = &state.tables else {
             return state.unfit("map-page");
         };
@@ -301,14 +326,16 @@ impl KeyedStateBackend for MemoryBackend {
 
     fn clear(&mut self, id: StateId, key: StateKey<'_>) -> Result<(), StateError> {
         let start = self.range.start;
-        let (state, prefix, _) = self.state(id)?;
+        let (state, prefix) = self.state(id)?;
         encode(prefix, &key, &[]);
         let cleared = match &mut state.tables {
             Tables::Values(tables) => group_mut(tables, start, key.group).map(|table| {
                 table.remove(batch::table_key(&key));
             }),
             Tables::Maps(tables) => group_mut(tables, start, key.group).map(|table| table.clear(prefix)),
-            Tables::Lists(tables) => group_mut(tables, start, key.group).map(|table| table.clear(prefix)),
+            Tables::Lists(tables) => {
+                group_mut(tables, start, key.group).map(|table| table.clear(list_key(&key)))
+            }
         };
         cleared.map_err(|error| state.error(error))
     }
@@ -322,7 +349,9 @@ impl KeyedStateBackend for MemoryBackend {
             let tables = match &mut state.tables {
                 Tables::Values(tables) => FrozenTables::Values(tables.iter_mut().map(Table::share).collect()),
                 Tables::Maps(tables) => FrozenTables::Maps(tables.clone()),
-                Tables::Lists(tables) => FrozenTables::Lists(tables.clone()),
+                Tables::Lists(tables) => {
+                    FrozenTables::Lists(tables.iter_mut().map(ListTable::share).collect())
+                }
             };
             (state.declaration.clone(), tables)
         });
@@ -354,8 +383,8 @@ impl KeyedStateBackend for MemoryBackend {
         entries: Entries<'_>,
     ) -> Result<(), StateError> {
         let start = self.range.start;
-        let (state, prefix, stored) = self.state(id)?;
-        restore::entries(&mut state.tables, start, group, entries, (prefix, stored))?
+        let (state, prefix) = self.state(id)?;
+        restore::entries(&mut state.tables, start, group, entries, prefix)?
             .map_err(|error| state.error(error))
     }
 

@@ -81,7 +81,7 @@ fn sample(keys: u32) -> (Contents, Vec<u8>) {
         } else {
             TimeDomain::Processing
         };
-        timers.register(domain, timer);
+        timers.register(domain, &timer);
     }
     contents.set_timers(&timers);
     let file = write(keyed::freeze(&mut backend, &timers, CheckpointId(42)).unwrap()).unwrap();

@@ -121,7 +121,7 @@ fn timer_at_end(context: &mut OperatorContext, group: KeyGroup, key: &[u8]) {
         key: key.into(),
         namespace: TimerBytes::default(),
     };
-    context.timers.register(TimeDomain::Event, timer);
+    context.timers.register(TimeDomain::Event, &timer);
 }
 
 fn text(bytes: &[u8]) -> String {

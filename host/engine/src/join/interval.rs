@@ -16,7 +16,7 @@ use wasmill_model::key::{self, KeyGroup};
 use wasmill_model::row::{FLAG_EXTENSION, FLAG_NULL, RowHeader, RowRef};
 use wasmill_model::time::{Timestamp, WATERMARK_NONE};
 use wasmill_state::backend::{KeyedStateBackend, StateKey};
-use wasmill_state::timers::{TimeDomain, Timer};
+use wasmill_state::timers::{TimeDomain, Timer, TimerRef};
 
 use super::buffer::{JoinBuffer, RangeCursor};
 use super::pair::{EmitPairs, Pair, Side};
@@ -147,11 +147,11 @@ impl IntervalJoinOperator {
         let buffers = self.buffers.as_mut().ok_or_else(not_open)?;
         buffers[side].add(&mut *context.state, key, at, &element)?;
         self.find_partners(side, row, (key, at), pending, context, out)?;
-        let timer = Timer {
+        let timer = TimerRef {
             timestamp: self.bounds.cleanup_time(side, at),
             group: key.group,
-            key: key.key.into(),
-            namespace: namespace(side, at)[..].into(),
+            key: key.key,
+            namespace: &namespace(side, at)[..],
         };
         context.timers.register(TimeDomain::Event, timer);
         Ok(())

@@ -112,7 +112,7 @@ impl Operator for Traced {
                 key: row.value().into(),
                 namespace: TimerBytes::default(),
             };
-            context.timers.register(self.domain, timer);
+            context.timers.register(self.domain, &timer);
         }
         out.emit(0, batch.clone());
         Ok(batch.rows())
@@ -137,7 +137,7 @@ impl Operator for Traced {
             let timestamp = 15;
             context.timers.register(
                 domain,
-                Timer {
+                &Timer {
                     timestamp,
                     ..first.clone()
                 },

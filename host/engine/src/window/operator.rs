@@ -58,6 +58,8 @@ pub struct WindowSettings {
 pub struct WindowOperator {
     settings: WindowSettings,
     trigger: Box<dyn Trigger>,
+    /// A window registers all its timers with its first element, and keeps them as long as it has contents.
+    has_steady_timers: bool,
     states: States,
     windows: Vec<Window>,
     max_parallelism: MaxParallelism,
@@ -78,6 +80,7 @@ impl WindowOperator {
     pub fn new(mut settings: WindowSettings) -> Self {
         let trigger = settings.trigger.take();
         Self {
+            has_steady_timers: trigger.is_none() && !settings.assigner.merges(),
             trigger: trigger.unwrap_or_else(|| settings.assigner.default_trigger()),
             settings,
             states: States::default(),
@@ -402,6 +405,9 @@ impl Operator for WindowOperator {
     ) -> Result<u32, TaskError> {
         self.settings.assigner.prepare(batch, context)?;
         let mut plan = Plan::default();
+        if self.has_steady_timers {
+            plan.defers();
+        }
         let mut taken = 0;
         for row in batch {
             self.plan_row(taken, row, &mut plan, context)?;

@@ -404,7 +404,7 @@ impl Operator for Timers {
                 key: row.key().unwrap().into(),
                 namespace: TimerBytes::default(),
             };
-            context.timers.register(TimeDomain::Event, timer);
+            context.timers.register(TimeDomain::Event, &timer);
         }
         Ok(batch.rows().min(3))
     }

@@ -235,12 +235,12 @@ fn apply_run(
         WriteOp::Fold => apply_folds(run, state, backend),
         WriteOp::Append => run
             .iter()
-            .try_for_each(|(entry, key)| backend.append(state.id, *key, entry.value)),
+            .try_for_each(|(entry, key)| backend.append(state.id, *key, entry.value).map(|_| ())),
         WriteOp::Replace => {
             backend.clear(state.id, *key)?;
             writes::elements(first.value)
                 .filter_map(Result::ok)
-                .try_for_each(|element| backend.append(state.id, *key, element))
+                .try_for_each(|element| backend.append(state.id, *key, element).map(|_| ()))
         }
         WriteOp::Clear if is_whole => backend.clear(state.id, *key),
         _ => {

@@ -8,7 +8,7 @@ use wasmill_engine::output::Output;
 use wasmill_model::batch::{Batch, BatchBuilder, BatchMark};
 use wasmill_model::row::RowHeader;
 use wasmill_model::time::Timestamp;
-use wasmill_state::timers::{TimeDomain, Timer, TimerQueue};
+use wasmill_state::timers::{TimeDomain, TimerQueue, TimerRef};
 
 use super::keys::CallKeys;
 
@@ -32,16 +32,16 @@ pub struct TimerOp {
 /// Applies timers in their order.
 pub fn apply_timers(ops: &[TimerOp], keys: &CallKeys, timers: &mut TimerQueue) {
     for op in ops {
-        let timer = Timer {
+        let timer = TimerRef {
             timestamp: op.timestamp,
             group: keys.group(op.key),
-            key: keys.encoded(op.key).into(),
-            namespace: keys.namespace_bytes(op.namespace).into(),
+            key: keys.encoded(op.key),
+            namespace: keys.namespace_bytes(op.namespace),
         };
         if op.register {
             timers.register(op.domain, timer);
         } else {
-            timers.delete(op.domain, &timer);
+            timers.delete(op.domain, timer);
         }
     }
 }

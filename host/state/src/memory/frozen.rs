@@ -8,7 +8,8 @@ use std::sync::Arc;
 use wasmill_model::function::StateDeclaration;
 use wasmill_model::key::{KeyGroup, KeyGroupRange};
 
-use super::ordered::{ListTable, MapTable};
+use super::list::{Chunk, FrozenLists};
+use super::ordered::MapTable;
 use super::page::{PageBytes, walk};
 use crate::backend::{FrozenState, StateError};
 use crate::snapshot::SnapshotWriter;
@@ -18,7 +19,7 @@ use crate::stored_key::{self, StoredKey};
 pub(super) enum FrozenTables {
     Values(Vec<Vec<Arc<PageBytes>>>),
     Maps(Vec<MapTable>),
-    Lists(Vec<ListTable>),
+    Lists(Vec<FrozenLists>),
 }
 
 pub(super) struct FrozenMemory {
@@ -69,11 +70,35 @@ fn write_maps(writer: &mut SnapshotWriter<'_>, state: u16, table: MapTable) -> R
     })
 }
 
-fn write_lists(writer: &mut SnapshotWriter<'_>, state: u16, table: ListTable) -> Result<(), StateError> {
-    table.iter().try_for_each(|(prefix, count, elements)| {
-        let parts = parts(prefix)?;
-        writer.list_run(state, parts.key, parts.namespace, count, elements)
+fn write_lists(
+    writer: &mut SnapshotWriter<'_>,
+    state: u16,
+    FrozenLists { open, closed }: FrozenLists,
+) -> Result<(), StateError> {
+    let mut numbered: Vec<_> = closed.iter().flat_map(|page| walk(page.get())).collect();
+    // A chunk's number ends its namespace: so the chunks of a list are in order.
+    numbered.sort_unstable_by_key(|slot| (slot.key, slot.namespace));
+    for slot in numbered {
+        let namespace = slot.namespace.split_last_chunk::<4>();
+        let namespace = namespace.map_or(&[][..], |(namespace, _)| namespace);
+        write_chunk(writer, state, (slot.key, namespace), slot.value)?;
+    }
+    drop(closed);
+    open.into_iter().try_for_each(|page| {
+        walk(page.get())
+            .try_for_each(|slot| write_chunk(writer, state, (slot.key, slot.namespace), slot.value))
     })
+}
+
+fn write_chunk(
+    writer: &mut SnapshotWriter<'_>,
+    state: u16,
+    (key, namespace): (&[u8], &[u8]),
+    stored: &[u8],
+) -> Result<(), StateError> {
+    let chunk = Chunk::of(stored)
+        .ok_or_else(|| StateError::Corrupt("a chunk of a list in memory is broken".to_owned()))?;
+    writer.list_run(state, key, namespace, chunk.count, chunk.elements())
 }
 
 fn parts(stored: &[u8]) -> Result<StoredKey<'_>, StateError> {

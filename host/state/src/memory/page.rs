@@ -272,7 +272,7 @@ pub(super) fn large_page(slot: Slot<'_>) -> Page {
 
 /// Overwrites the value of a large entry; false where it does not fit.
 pub(super) fn update_large(page: &mut Page, key: &[u8], namespace: &[u8], value: &[u8]) -> bool {
-    let at = LARGE_HEADER_BYTES + key.len() + namespace.len();
+    let at = large_value_offset(key, namespace);
     let length = page.bytes().len();
     // A value that has become small must not hold a large page for ever.
     if at + value.len() > length || at + value.len() < length / 2 {
@@ -326,6 +326,11 @@ fn read_large(page: &[u8]) -> Option<Slot<'_>> {
 #[inline]
 pub(super) fn value_offset(offset: usize, key: &[u8], namespace: &[u8]) -> usize {
     offset + HEADER_BYTES + key.len() + namespace.len()
+}
+
+/// Where in its page the value of a large entry lies.
+pub(super) fn large_value_offset(key: &[u8], namespace: &[u8]) -> usize {
+    LARGE_HEADER_BYTES + key.len() + namespace.len()
 }
 
 /// Whether the slot at `offset`, whose header has the identity of such a slot, holds this key and namespace.

@@ -6,21 +6,21 @@
 use wasmill_model::key::{self, KeyGroup};
 
 use super::batch::BatchError;
+use super::list::ListKey;
 use super::table::{TableFull, TableKey};
 use super::{Tables, group_mut};
 use crate::backend::{Locator, StateError};
 use crate::snapshot::{Entries, Entry};
 use crate::stored_key;
 
-/// Adds the entries of one block. `scratch` is memory for stored keys.
+/// Adds the entries of one block. `prefix` is memory for stored keys.
 pub(super) fn entries(
     tables: &mut Tables,
     start: u16,
     group: KeyGroup,
     entries: Entries<'_>,
-    scratch: (&mut Vec<u8>, &mut Vec<u8>),
+    prefix: &mut Vec<u8>,
 ) -> Result<Result<(), BatchError>, StateError> {
-    let (prefix, stored) = scratch;
     for entry in entries {
         let added = match (entry?, &mut *tables) {
             (
@@ -59,10 +59,13 @@ pub(super) fn entries(
                 },
                 Tables::Lists(tables),
             ) => {
-                prefix.clear();
-                stored_key::encode_prefix(prefix, key, namespace);
-                group_mut(tables, start, group)
-                    .map(|table| elements.for_each(|element| table.append(prefix, element, stored)))
+                let list = ListKey::new(key::hash(key) as u32, key, namespace);
+                group_mut(tables, start, group).and_then(|table| {
+                    let mut elements = elements;
+                    elements
+                        .try_for_each(|element| table.append(list, element).map(|_| ()))
+                        .map_err(|TableFull| BatchError::Full(group))
+                })
             }
             _ => {
                 return Err(StateError::Usage {

@@ -3,12 +3,15 @@
 //! Invariants: every live slot has one entry in the index and no other points at it; no slot moves unless
 //! the table takes a new epoch, so a location of the present epoch always lies at a slot.
 
+mod grow;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use xxhash_rust::xxh3::xxh3_64;
 
+pub(super) use self::grow::Grown;
 use super::index::{Index, Location, PAGES_MAX};
 use super::page::{
     ENTRY_BYTES_SHARED_MAX, Header, PAGE_BYTES, PAGE_BYTES_MIN, Page, PageBytes, Slot, UNIT, holds,
@@ -68,6 +71,8 @@ pub(super) struct Table {
     /// Bytes of shared pages that hold no entry and were cut off: freed slots and ends of pages.
     waste_bytes: usize,
     epochs: Epochs,
+    /// A value that grows is put together here.
+    scratch: Vec<u8>,
 }
 
 impl Table {
@@ -83,6 +88,7 @@ impl Table {
             page_bytes: 0,
             waste_bytes: 0,
             epochs: epochs.clone(),
+            scratch: Vec::new(),
         }
     }
 
@@ -152,7 +158,30 @@ impl Table {
         if (locator.0 >> 32) as u32 == self.epoch && self.update(Location(locator.0 as u32), key, value) {
             return Ok(());
         }
-        self.put_by_search(key, value)
+        self.put_by_search(key, value, 0)
+    }
+
+    /// A value.
+    pub(super) fn get(&self, key: TableKey<'_>) -> Option<&[u8]> {
+        let (_, location) = self.find(key)?;
+        self.slot(location).map(|slot| slot.value)
+    }
+
+    /// Loads what a search for each of the keys will look at: all of one stage before the next, so that the memory
+    /// is asked for many at once.
+    pub(super) fn touch<'t>(lookups: impl Iterator<Item = &'t (&'t Self, u32)> + Clone) {
+        let mut first = 0u64;
+        for (table, hash) in lookups.clone() {
+            first ^= table.home(*hash).first().copied().unwrap_or_default();
+        }
+        std::hint::black_box(first);
+        let mut bytes = 0u8;
+        for (table, hash) in lookups {
+            let home = table.home(*hash).first().copied().unwrap_or_default();
+            let (_, slot) = table.likely(*hash, home);
+            bytes ^= slot.first().copied().unwrap_or_default();
+        }
+        std::hint::black_box(bytes);
     }
 
     /// Removes an entry; false where there was none.
@@ -189,7 +218,7 @@ impl Table {
         }
     }
 
-    fn put_by_search(&mut self, key: TableKey<'_>, value: &[u8]) -> Result<(), TableFull> {
+    fn put_by_search(&mut self, key: TableKey<'_>, value: &[u8], room: usize) -> Result<(), TableFull> {
         let slot = Slot {
             key: key.key,
             namespace: key.namespace,
@@ -198,13 +227,13 @@ impl Table {
         match self.find(key) {
             Some((_, location)) if self.update(location, key, value) => {}
             Some((at, location)) => {
-                let moved = self.store(slot)?;
+                let moved = self.store(slot, room)?;
                 self.index.set(at, moved);
                 self.release(location);
                 self.compact_if_wasteful();
             }
             None => {
-                let location = self.store(slot)?;
+                let location = self.store(slot, room)?;
                 self.index.insert(key.hash, location);
             }
         }
@@ -235,12 +264,13 @@ impl Table {
         read_slot(self.pages.get(location.page())?.bytes(), location.offset())
     }
 
-    /// Writes an entry into a free slot, a new one, or a page of its own.
-    fn store(&mut self, slot: Slot<'_>) -> Result<Location, TableFull> {
-        let capacity = slot_capacity(slot.key.len() + slot.namespace.len() + slot.value.len());
-        if capacity > ENTRY_BYTES_SHARED_MAX {
+    /// Writes an entry into a free slot, a new one, or a page of its own; with room behind it where it fits a slot.
+    fn store(&mut self, slot: Slot<'_>, room: usize) -> Result<Location, TableFull> {
+        let payload = slot.key.len() + slot.namespace.len() + slot.value.len();
+        if slot_capacity(payload) > ENTRY_BYTES_SHARED_MAX {
             return self.store_large(slot);
         }
+        let capacity = slot_capacity(payload + room).min(ENTRY_BYTES_SHARED_MAX);
         let location = match self.free.get_mut(&(capacity as u16)).and_then(Vec::pop) {
             Some(location) => {
                 self.waste_bytes -= capacity;
@@ -339,7 +369,7 @@ impl Table {
             let page = std::mem::replace(page, Page::none());
             return Ok(Location::new(self.add_page(page)?, 0));
         }
-        read_slot(page.bytes(), offset).map_or(Err(TableFull), |slot| self.store(slot))
+        read_slot(page.bytes(), offset).map_or(Err(TableFull), |slot| self.store(slot, 0))
     }
 
     /// Forgets all pages of an empty table, unless it is so small that it would only take them again.

@@ -13,7 +13,7 @@ use super::format::{
     put_varint,
 };
 use crate::backend::StateError;
-use crate::timers::{TimeDomain, Timer};
+use crate::timers::{TimeDomain, TimerRef};
 
 /// Writes groups in ascending order, within a group states in ascending order, then timers.
 pub struct SnapshotWriter<'a> {
@@ -114,14 +114,14 @@ impl<'a> SnapshotWriter<'a> {
     }
 
     /// Adds a timer of the group: after its entries, event time first, in firing order.
-    pub fn timer(&mut self, domain: TimeDomain, timer: &Timer) -> Result<(), StateError> {
+    pub fn timer(&mut self, domain: TimeDomain, timer: TimerRef<'_>) -> Result<(), StateError> {
         let domain = match domain {
             TimeDomain::Event => DOMAIN_EVENT,
             TimeDomain::Processing => DOMAIN_PROCESSING,
         };
         self.open_section((KIND_TIMERS, domain))?;
         self.block.extend_from_slice(&timer.timestamp.to_le_bytes());
-        self.put_parts(&[&timer.key, &timer.namespace])
+        self.put_parts(&[timer.key, timer.namespace])
     }
 
     /// Writes the index and the end. A file without them is no snapshot.

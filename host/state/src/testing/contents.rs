@@ -68,8 +68,15 @@ impl Contents {
     pub fn set_timers(&mut self, queue: &TimerQueue) {
         self.timers.clear();
         for domain in [TimeDomain::Event, TimeDomain::Processing] {
-            self.timers
-                .extend(queue.iter(domain).map(|timer| (domain, timer.clone())));
+            queue.for_each(domain, |timer| {
+                let timer = Timer {
+                    timestamp: timer.timestamp,
+                    group: timer.group,
+                    key: timer.key.into(),
+                    namespace: timer.namespace.into(),
+                };
+                self.timers.extend([(domain, timer)]);
+            });
         }
     }
 

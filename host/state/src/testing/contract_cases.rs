@@ -556,7 +556,7 @@ pub(super) fn misuse_is_an_error(make: Make<'_>) -> Outcome {
     Ok(())
 }
 
-fn assert_usage(outcome: Outcome) {
+fn assert_usage<T: std::fmt::Debug>(outcome: Result<T, StateError>) {
     assert!(
         matches!(outcome, Err(StateError::Usage { .. })),
         "{outcome:?} instead of a usage error"

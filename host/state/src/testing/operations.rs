@@ -13,7 +13,7 @@ use crate::backend::{
     KeyedStateBackend, Locator, NONE, Page, StateError, StateId, StateSnapshot, Values, Write,
 };
 use crate::keyed;
-use crate::timers::{TimeDomain, Timer, TimerQueue};
+use crate::timers::{TimeDomain, Timer, TimerQueue, TimerRef};
 
 /// Makes a backend for some groups of [`MAX_PARALLELISM`].
 pub type Make<'a> = &'a dyn Fn(KeyGroupRange) -> Box<dyn KeyedStateBackend>;
@@ -246,13 +246,14 @@ impl<'a> Run<'a> {
 
     fn append(&mut self, target: Target, length: u16) -> Result<(), StateError> {
         let (key, namespace, element) = (target.key(), target.namespace(), bytes(target, length));
-        self.model
-            .lists
-            .entry(target.place(LIST))
-            .or_default()
-            .push(element.clone());
-        self.backend
-            .append(self.ids[3], state_key(&key, &namespace, b""), &element)
+        let list = self.model.lists.entry(target.place(LIST)).or_default();
+        list.push(element.clone());
+        let was_empty = list.len() == 1;
+        let is_first = self
+            .backend
+            .append(self.ids[3], state_key(&key, &namespace, b""), &element)?;
+        assert_eq!(is_first, was_empty);
+        Ok(())
     }
 
     fn clear(&mut self, target: Target) -> Result<(), StateError> {
@@ -280,9 +281,11 @@ impl<'a> Run<'a> {
             key: key[..].into(),
             namespace: target.namespace()[..].into(),
         };
-        let there = self.timers.iter(domain).any(|present| *present == timer);
+        let mut there = false;
+        self.timers
+            .for_each(domain, |present| there |= present == TimerRef::from(&timer));
         if register {
-            assert_eq!(self.timers.register(domain, timer), !there);
+            assert_eq!(self.timers.register(domain, &timer), !there);
         } else {
             assert_eq!(self.timers.delete(domain, &timer), there);
         }

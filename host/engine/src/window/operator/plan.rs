@@ -5,7 +5,7 @@
 
 use wasmill_model::time::Timestamp;
 use wasmill_state::backend::{KeyedStateBackend, Locator, StateId, StateKey, Values, Write};
-use wasmill_state::timers::{TimeDomain, Timer};
+use wasmill_state::timers::{TimeDomain, Timer, TimerRef};
 
 use super::States;
 use crate::error::TaskError;
@@ -42,6 +42,10 @@ pub(super) struct Plan<'a> {
     pub(super) must_stop: bool,
     slots: Vec<Vec<Slot>>,
     sets: Vec<Option<LoadedSet>>,
+    /// Whether timers are registered only for panes that had nothing: see [`Plan::defers`].
+    defers: bool,
+    /// Timers of panes that may have had nothing.
+    pub(super) deferred: Vec<(PaneId, TimeDomain, Timestamp)>,
     /// By pane: the timers last registered for it, so that not every element registers them again.
     registered: Vec<[Option<(TimeDomain, Timestamp)>; 2]>,
     values: Values,
@@ -64,6 +68,27 @@ impl<'a> Plan<'a> {
     /// The plan of timers that fire: `to_come` are those behind the current one.
     pub(super) fn fires(&mut self, domain: TimeDomain, to_come: &'a [Timer]) {
         self.firing = Some((domain, to_come));
+    }
+
+    /// The plan of a batch whose windows register, with each element, the timers that they have registered with the
+    /// first: where a pane has contents it has its timers, so they are registered once the contents are known.
+    pub(super) fn defers(&mut self) {
+        self.defers = true;
+    }
+
+    /// Registers the timers of those panes that had nothing.
+    pub(super) fn register_deferred(
+        context: &mut OperatorContext,
+        panes: &Panes,
+        deferred: &[(PaneId, TimeDomain, Timestamp)],
+        had_nothing: impl Fn(PaneId) -> bool,
+    ) {
+        for (pane, domain, at) in deferred {
+            if had_nothing(*pane) {
+                let timer = timer(panes.state_key(*pane), *at);
+                context.timers.register(*domain, timer);
+            }
+        }
     }
 
     pub(super) fn push(&mut self, action: Action<'a>) {
@@ -96,6 +121,10 @@ impl<'a> Plan<'a> {
         }
         known.swap(0, 1);
         known[0] = Some((domain, at));
+        if self.defers {
+            self.deferred.push((pane, domain, at));
+            return;
+        }
         context
             .timers
             .register(domain, timer(self.panes.state_key(pane), at));
@@ -117,10 +146,13 @@ impl<'a> Plan<'a> {
             *known = [None; 2];
         }
         let timer = timer(self.panes.state_key(pane), at);
-        context.timers.delete(domain, &timer);
-        self.must_stop |= self
-            .firing
-            .is_some_and(|(firing, to_come)| firing == domain && to_come.binary_search(&timer).is_ok());
+        context.timers.delete(domain, timer);
+        self.must_stop |= self.firing.is_some_and(|(firing, to_come)| {
+            firing == domain
+                && to_come
+                    .binary_search_by(|t| TimerRef::from(t).cmp(&timer))
+                    .is_ok()
+        });
     }
 
     /// The value of a trigger's slot.
@@ -237,12 +269,12 @@ impl<'a> Plan<'a> {
     }
 }
 
-fn timer(key: StateKey<'_>, timestamp: Timestamp) -> Timer {
-    Timer {
+fn timer<'a>(key: StateKey<'a>, timestamp: Timestamp) -> TimerRef<'a> {
+    TimerRef {
         timestamp,
         group: key.group,
-        key: key.key.into(),
-        namespace: key.namespace.into(),
+        key: key.key,
+        namespace: key.namespace,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use wasmill_model::batch::Batch;
-use wasmill_state::backend::{KeyedStateBackend, Locator, Page, StateId, StateKey, Values, Write};
+use wasmill_state::backend::{KeyedStateBackend, Locator, NONE, StateId, StateKey, Values, Write};
 
 use super::WindowOperator;
 use super::plan::{Action, Plan};
@@ -21,9 +21,6 @@ use crate::window::panes::{PaneId, Panes};
 
 /// Elements of windows that fire are given to the function when they have so many bytes, one window's at least.
 const FIRED_BYTES_MAX: usize = 1 << 20;
-
-/// A page of a window's elements.
-const PAGE_BYTES: usize = 64 * 1024;
 
 impl WindowOperator {
     /// `rows` is the batch that the plan is of.
@@ -68,7 +65,12 @@ fn fold<'a>(
     if plan.actions.is_empty() {
         return Ok(());
     }
-    let Plan { panes, actions, .. } = plan;
+    let Plan {
+        panes,
+        actions,
+        deferred,
+        ..
+    } = plan;
     let keys: Vec<StateKey<'_>> = (0..panes.len() as u32)
         .map(|id| panes.state_key(PaneId(id)))
         .collect();
@@ -80,6 +82,12 @@ fn fold<'a>(
             Accumulators::of(std::mem::take(&mut values.bytes), &values.lengths)
         }
     };
+    Plan::register_deferred(context, &panes, &deferred, |pane| {
+        values
+            .lengths
+            .get(pane.index())
+            .is_none_or(|length| *length == NONE)
+    });
     let mut sources = Vec::new();
     let steps = incremental_steps(actions, &panes, &mut sources);
     function.run(IncrementalCall {
@@ -152,8 +160,18 @@ fn collect<'a>(
     context: &mut OperatorContext,
     out: &mut Emitter<'a, '_>,
 ) -> Result<(), TaskError> {
-    let Plan { panes, actions, .. } = plan;
+    let Plan {
+        panes,
+        actions,
+        deferred,
+        ..
+    } = plan;
+    let mut had_nothing = vec![false; panes.len()];
     let (mut fired, mut element_bytes) = (Fired::default(), Vec::new());
+    let keys: Vec<StateKey<'_>> = (0..panes.len() as u32)
+        .map(|id| panes.state_key(PaneId(id)))
+        .collect();
+    context.state.prefetch(contents, &keys);
     for (index, action) in actions.into_iter().enumerate() {
         let step = StepId(index as u32);
         let state = &mut *context.state;
@@ -161,7 +179,7 @@ fn collect<'a>(
             Action::Add(pane, element) => {
                 element_bytes.clear();
                 element.encode(&mut element_bytes);
-                state.append(contents, panes.state_key(pane), &element_bytes)?;
+                had_nothing[pane.index()] |= state.append(contents, keys[pane.index()], &element_bytes)?;
             }
             Action::Merge(target, sources) => merge_lists(state, contents, &panes, target, &sources)?,
             Action::Fire(pane, at) => {
@@ -187,10 +205,11 @@ fn collect<'a>(
                 step,
             }),
         }
-        if fired.bytes.len() >= FIRED_BYTES_MAX {
+        if fired.stored.bytes.len() >= FIRED_BYTES_MAX {
             fired.hand_over(&panes, function, context, out)?;
         }
     }
+    Plan::register_deferred(context, &panes, &deferred, |pane| had_nothing[pane.index()]);
     fired.hand_over(&panes, function, context, out)
 }
 
@@ -202,34 +221,19 @@ fn merge_lists(
     target: PaneId,
     sources: &[PaneId],
 ) -> Result<(), TaskError> {
+    let mut elements = Values::default();
     for source in sources {
-        let mut elements = Vec::new();
-        read_list(state, contents, panes.state_key(*source), |element| {
-            elements.push(element);
-        })?;
+        elements.clear();
+        state.list(contents, panes.state_key(*source), &mut elements)?;
         state.clear(contents, panes.state_key(*source))?;
-        for element in &elements {
+        let mut rest = &elements.bytes[..];
+        for length in &elements.lengths {
+            let (element, others) = rest.split_at(*length as usize);
             state.append(contents, panes.state_key(target), element)?;
+            rest = others;
         }
     }
     Ok(())
-}
-
-fn read_list(
-    state: &mut dyn KeyedStateBackend,
-    contents: StateId,
-    key: StateKey<'_>,
-    mut each: impl FnMut(Vec<u8>),
-) -> Result<(), TaskError> {
-    let (mut start, mut page) = (0, Page::default());
-    loop {
-        state.list_page(contents, key, start, PAGE_BYTES, &mut page)?;
-        start += page.entries.len() as u64;
-        page.entries.drain(..).for_each(|(_, element)| each(element));
-        if page.done {
-            return Ok(());
-        }
-    }
 }
 
 /// Firings that wait for the function.
@@ -237,7 +241,7 @@ fn read_list(
 struct Fired {
     steps: Vec<ElementsStep>,
     /// Elements of all firings, as they are stored.
-    bytes: Vec<u8>,
+    stored: Values,
     elements: Vec<Range<usize>>,
 }
 
@@ -251,11 +255,13 @@ impl Fired {
         mut moment: EvictorContext<'_>,
     ) -> Result<Option<Range<usize>>, TaskError> {
         let first = self.elements.len();
-        read_list(&mut *moment.operator.state, contents, key, |element| {
-            self.bytes.extend_from_slice(&element);
-            self.elements
-                .push(self.bytes.len() - element.len()..self.bytes.len());
-        })?;
+        let mut start = self.stored.bytes.len();
+        self.stored.lengths.clear();
+        moment.operator.state.list(contents, key, &mut self.stored)?;
+        for length in &self.stored.lengths {
+            self.elements.push(start..start + *length as usize);
+            start += *length as usize;
+        }
         if self.elements.len() == first {
             return Ok(None);
         }
@@ -275,13 +281,14 @@ impl Fired {
         moment: &mut EvictorContext<'_>,
     ) -> Result<(), TaskError> {
         let all = self.elements.split_off(first);
-        let before = keep(evictor, EvictionTime::Before, &self.bytes, all.clone(), moment)?;
-        let after = keep(evictor, EvictionTime::After, &self.bytes, before.clone(), moment)?;
+        let stored = &self.stored.bytes;
+        let before = keep(evictor, EvictionTime::Before, stored, all.clone(), moment)?;
+        let after = keep(evictor, EvictionTime::After, stored, before.clone(), moment)?;
         if after.len() < all.len() {
             let state = &mut *moment.operator.state;
             state.clear(contents, key)?;
             for element in after {
-                state.append(contents, key, &self.bytes[element])?;
+                state.append(contents, key, &stored[element])?;
             }
         }
         self.elements.extend(before);
@@ -298,7 +305,7 @@ impl Fired {
         if self.steps.is_empty() {
             return Ok(());
         }
-        let elements = decode(&self.bytes, &self.elements)?;
+        let elements = decode(&self.stored.bytes, &self.elements)?;
         match function {
             WindowFunction::Elements(function) => {
                 hand_elements(&self.steps, &elements, panes, &mut **function, context, out)?;
@@ -310,7 +317,7 @@ impl Fired {
         drop(elements);
         self.steps.clear();
         self.elements.clear();
-        self.bytes.clear();
+        self.stored.bytes.clear();
         Ok(())
     }
 }

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use wasmill_model::key::KeyGroup;
+use wasmill_model::key::{self, KeyGroup};
 use wasmill_state::backend::{KeyedStateBackend, Page, StateId, StateKey};
 use wasmill_state::timers::{TimeDomain, Timer};
 
@@ -62,7 +62,7 @@ impl DueKeys {
             context.state.append(state, list_key(group, &namespace), &keys)?;
             let timer = timer(group, window);
             first = Some(first.map_or_else(|| timer.clone(), |first| first.min(timer.clone())));
-            context.timers.register(TimeDomain::Event, timer);
+            context.timers.register(TimeDomain::Event, &timer);
         }
         Ok(first)
     }
@@ -82,7 +82,7 @@ pub(super) fn timer(group: KeyGroup, window: Window) -> Timer {
 fn list_key(group: KeyGroup, namespace: &Namespace) -> StateKey<'_> {
     StateKey {
         group,
-        hash: 0,
+        hash: key::hash(&[]) as u32,
         key: &[],
         namespace,
         map_key: &[],

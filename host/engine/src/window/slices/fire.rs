@@ -77,7 +77,7 @@ impl SlicedWindows {
                 )?;
                 context
                     .timers
-                    .register(TimeDomain::Event, due::timer(group, window));
+                    .register(TimeDomain::Event, &due::timer(group, window));
                 return Ok(());
             }
             for key in due::keys(run) {

@@ -79,7 +79,7 @@ impl Shared {
             key: encoded.into(),
             namespace: TimerBytes::default(),
         };
-        context.timers.register(TimeDomain::Event, timer);
+        context.timers.register(TimeDomain::Event, &timer);
         let total = self.total(state_key(row.group_field(), encoded), context);
         let line = format!(
             "\"key\":\"{}\",\"total\":{},\"watermark\":{}",
