@@ -12,9 +12,9 @@ use crate::workspace::Workspace;
 pub(crate) struct Options {
     /// Cases by name; all but patterns and key groups where none is named.
     names: Vec<String>,
-    /// What the inputs are made from.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// What the inputs are made from: a number, or several, as `1-20`.
+    #[arg(long, default_value = "1")]
+    seed: String,
     /// Lines of an input.
     #[arg(long, default_value_t = 2_000)]
     size: u64,
@@ -33,6 +33,9 @@ pub(crate) struct Options {
     /// Stop each job at a random line and let it go on from its savepoint at another parallelism.
     #[arg(long)]
     restore: bool,
+    /// In one and in two subtasks, as they are and stopped and restored: the campaign.
+    #[arg(long)]
+    all_ways: bool,
     /// Take the kept cases of the seed (1 or 2, 300 lines): no Java is needed.
     #[arg(long)]
     kept: bool,
@@ -55,7 +58,7 @@ pub(crate) fn oracle(workspace: &Workspace, options: &Options) -> Result<()> {
             "wasmill-oracle",
             "--",
         ])
-        .args(["--seed", &options.seed.to_string()])
+        .args(["--seed", &options.seed])
         .args(["--size", &options.size.to_string()])
         .args(["--parallelism", &options.parallelism.to_string()])
         .args(["--family", &options.family])
@@ -65,6 +68,9 @@ pub(crate) fn oracle(workspace: &Workspace, options: &Options) -> Result<()> {
     }
     if options.restore {
         oracle.arg("--restore");
+    }
+    if options.all_ways {
+        oracle.arg("--all-ways");
     }
     if options.kept {
         oracle.arg("--kept");

@@ -2,7 +2,8 @@
 //!
 //! Invariant: the last line is `N passed, N failed`, and what could not be run counts as failed.
 
-use std::path::PathBuf;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,8 +14,9 @@ const SIZE: u64 = 2_000;
 
 struct Options {
     names: Vec<String>,
-    seed: u64,
+    seeds: RangeInclusive<u64>,
     size: u64,
+    all_ways: bool,
     table: PathBuf,
     scope: Scope,
     kept: bool,
@@ -23,8 +25,9 @@ struct Options {
 fn options() -> Result<Options> {
     let mut options = Options {
         names: Vec::new(),
-        seed: 1,
+        seeds: 1..=1,
         size: SIZE,
+        all_ways: false,
         table: flink::directory().join("cases.jsonl"),
         scope: Scope::default(),
         kept: false,
@@ -37,7 +40,8 @@ fn options() -> Result<Options> {
                 .with_context(|| format!("{argument} needs a value"))
         };
         match argument.as_str() {
-            "--seed" => options.seed = value()?.parse()?,
+            "--seed" => options.seeds = seeds(&value()?)?,
+            "--all-ways" => options.all_ways = true,
             "--size" => options.size = value()?.parse()?,
             "--cases" => options.table = std::path::absolute(value()?)?,
             "--parallelism" => options.scope.parallelism = value()?.parse()?,
@@ -50,7 +54,7 @@ fn options() -> Result<Options> {
                 let backend = value()?;
                 ensure!(backend == "memory", "--backend {backend}: this host has `memory`");
             }
-            "--restore" => options.scope.restore = Some(options.seed),
+            "--restore" => options.scope.restore = Some(0),
             "--kept" => options.kept = true,
             flag if flag.starts_with('-') => bail!("{flag} is not known"),
             name => options.names.push(name.to_owned()),
@@ -60,34 +64,74 @@ fn options() -> Result<Options> {
     Ok(options)
 }
 
+/// `7`, or `1-20`.
+fn seeds(text: &str) -> Result<RangeInclusive<u64>> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    Ok(first.parse()?..=last.parse()?)
+}
+
+impl Options {
+    /// How the cases of a seed are run.
+    fn scopes(&self, seed: u64) -> Vec<Scope> {
+        let restore = self.scope.restore.map(|_| seed);
+        let scope = Scope {
+            restore,
+            ..self.scope
+        };
+        if !self.all_ways {
+            return vec![scope];
+        }
+        let ways = [(1, None), (2, None), (1, Some(seed)), (2, Some(seed))];
+        let ways = ways.into_iter().map(|(parallelism, restore)| Scope {
+            parallelism,
+            restore,
+            ..scope
+        });
+        ways.collect()
+    }
+
+    /// The cases of a seed, with Flink's answers.
+    fn cases(&self, seed: u64, scratch: &Path) -> Result<Vec<Case>> {
+        if self.kept {
+            let directory = flink::directory().join(format!("cases/seed-{seed}"));
+            return Case::read_all(&directory, &self.table, &self.names);
+        }
+        flink::generate(&self.table, &self.names, seed, self.size, scratch)?;
+        Case::read_all(scratch, &self.table, &self.names)
+    }
+}
+
 fn main() -> Result<ExitCode> {
     let options = options()?;
-    let scratch = tempfile::tempdir()?;
-    let directory = if options.kept {
-        flink::directory().join(format!("cases/seed-{}", options.seed))
-    } else {
-        flink::generate(
-            &options.table,
-            &options.names,
-            options.seed,
-            options.size,
-            scratch.path(),
-        )?;
-        scratch.path().to_owned()
-    };
-    let cases = Case::read_all(&directory, &options.table, &options.names)?;
     let mut runner = Runner::start()?;
     let (mut passed, mut failed) = (0, 0);
-    for case in &cases {
-        let outcome = runner.run(case, options.scope)?;
-        match &outcome {
-            Outcome::Agrees => passed += 1,
-            Outcome::Differs(_) | Outcome::NotYet(_) => failed += 1,
-        }
-        match outcome {
-            Outcome::Agrees => println!("ok      {}", case.name),
-            Outcome::Differs(how) => println!("DIFFERS {}: {how}", case.name),
-            Outcome::NotYet(what) => println!("not yet: {}: {what}", case.name),
+    for seed in options.seeds.clone() {
+        let scratch = tempfile::tempdir()?;
+        let cases = options.cases(seed, scratch.path())?;
+        for scope in options.scopes(seed) {
+            let before = (passed, failed);
+            for case in &cases {
+                let outcome = runner.run(case, scope)?;
+                match &outcome {
+                    Outcome::Agrees => passed += 1,
+                    Outcome::Differs(_) | Outcome::NotYet(_) => failed += 1,
+                }
+                match outcome {
+                    Outcome::Agrees if options.all_ways => {}
+                    Outcome::Agrees => println!("ok      {}", case.name),
+                    Outcome::Differs(how) => println!("DIFFERS {}: {how}", case.name),
+                    Outcome::NotYet(what) => println!("not yet: {}: {what}", case.name),
+                }
+            }
+            if options.all_ways {
+                println!(
+                    "seed {seed}, in {} subtask(s){}: {} passed, {} failed",
+                    scope.parallelism,
+                    if scope.restore.is_some() { ", restored" } else { "" },
+                    passed - before.0,
+                    failed - before.1
+                );
+            }
         }
     }
     println!("{passed} passed, {failed} failed");
