@@ -15,6 +15,7 @@ mod oracle;
 mod parallelism;
 mod plugins;
 mod refusals;
+mod restarts;
 mod state;
 mod streams;
 mod window_examples;
