@@ -14,7 +14,7 @@ use crate::operator_state::OperatorListState;
 use crate::record::{Format, Record};
 use crate::state::{
     AggregatingState, BroadcastState, Fold, FoldedState, ListState, MapKey, MapState, ReducingState,
-    ValueState, codec,
+    StateTtl, ValueState, codec,
 };
 
 /// A named output beside the main one; `R` is the type of its records.
@@ -48,6 +48,7 @@ pub struct StateOptions {
     schema: Value,
     on_demand: bool,
     per_window: bool,
+    ttl: Option<StateTtl>,
 }
 
 impl Default for StateOptions {
@@ -57,6 +58,7 @@ impl Default for StateOptions {
             schema: Value::Null,
             on_demand: false,
             per_window: false,
+            ttl: None,
         }
     }
 }
@@ -85,6 +87,12 @@ impl StateOptions {
         self
     }
 
+    /// What the state holds lives so long and no longer.
+    pub fn ttl(mut self, ttl: StateTtl) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
     /// Of a [`ProcessWindowFunction`](crate::ProcessWindowFunction): each window has a value of its own; else the key
     /// has one for all of its windows. Not with windows that merge.
     pub fn per_window(mut self) -> Self {
@@ -106,6 +114,8 @@ struct StateDeclaration {
     reduce: Option<&'static str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     per_window: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl: Option<StateTtl>,
 }
 
 #[derive(Serialize)]
@@ -256,16 +266,38 @@ impl Declare {
     where
         T: Serialize + DeserializeOwned + 'static,
     {
-        let slot = self.state(name, "reducing", codec::encoding::<T>(), StateOptions::new());
+        self.reducing_state_with(name, reduce, StateOptions::new())
+    }
+
+    /// For each key one value that elements are folded into, with options.
+    pub fn reducing_state_with<T>(
+        &mut self,
+        name: &'static str,
+        reduce: fn(T, T) -> T,
+        options: StateOptions,
+    ) -> ReducingState<T>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        let slot = self.state(name, "reducing", codec::encoding::<T>(), options);
         ReducingState::new(slot, name, reduce)
     }
 
     /// For each key one integer that the host folds elements into by itself.
     pub fn folded_state(&mut self, name: &'static str, fold: Fold) -> FoldedState {
-        let slot = self.state(name, "reducing", "i64-le", StateOptions::new());
+        self.folded_state_with(name, fold, StateOptions::new())
+    }
+
+    /// For each key one integer that the host folds elements into by itself, with options.
+    pub fn folded_state_with(
+        &mut self,
+        name: &'static str,
+        fold: Fold,
+        options: StateOptions,
+    ) -> FoldedState {
+        let slot = self.state(name, "reducing", "i64-le", options.on_demand());
         if let Some(state) = self.states.last_mut() {
             state.reduce = Some(fold.name());
-            state.prefetch = "on-demand";
         }
         FoldedState::new(slot, name)
     }
@@ -275,11 +307,20 @@ impl Declare {
     where
         A: AggregateFunction,
     {
+        self.aggregating_state_with(name, StateOptions::new())
+    }
+
+    /// For each key one accumulator of `A`, with options.
+    pub fn aggregating_state_with<A>(
+        &mut self,
+        name: &'static str,
+        options: StateOptions,
+    ) -> AggregatingState<A>
+    where
+        A: AggregateFunction,
+    {
         let encoding = codec::encoding::<A::Accumulator>();
-        AggregatingState::new(
-            self.state(name, "aggregating", encoding, StateOptions::new()),
-            name,
-        )
+        AggregatingState::new(self.state(name, "aggregating", encoding, options), name)
     }
 
     /// Operator state whose elements are dealt out evenly when the parallelism changes.
@@ -390,6 +431,7 @@ impl Declare {
             prefetch: if options.on_demand { "on-demand" } else { "always" },
             reduce: None,
             per_window: options.per_window,
+            ttl: options.ttl,
         });
         self.states.len() as u32 - 1
     }

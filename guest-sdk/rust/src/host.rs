@@ -15,6 +15,7 @@ pub(crate) mod op {
     pub(crate) const EMIT: u8 = 7;
     pub(crate) const BROADCAST_PAGE: u8 = 8;
     pub(crate) const KEYS_PAGE: u8 = 9;
+    pub(crate) const MAP_IS_EMPTY: u8 = 10;
 }
 
 /// Starts a request in `request`.

@@ -97,7 +97,7 @@ pub use operator_state::{OperatorListState, RestoreContext, SnapshotContext};
 pub use record::{Emit, Format, Input, Json, Record, Writer};
 pub use state::{
     AggregatingState, BroadcastState, Fold, FoldedState, KeyedState, ListState, MapKey, MapState,
-    ReducingState, ValueState,
+    ReducingState, StateTtl, StateVisibility, UpdateType, ValueState,
 };
 
 pub use window::{Elements, Evictor, ProcessWindowFunction, Trigger, TriggerResult, Window, WindowAssigner};
@@ -113,8 +113,8 @@ pub mod prelude {
         HttpRequest, HttpResponse, Json, KeySelector, KeyedBroadcastProcessFunction, KeyedCoProcessFunction,
         KeyedProcessFunction, ListState, MapFunction, MapState, OpenContext, OperatorListState, Pair,
         Partitioner, ProcessJoinFunction, ProcessWindowFunction, ReduceFunction, ReducingState, Registration,
-        RestoreContext, Result, RuntimeContext, SideOutput, SnapshotContext, StateOptions, TimeDomain, Timer,
-        TimestampAssigner, Trigger, TriggerResult, ValueState, WatermarkGenerator, WatermarkOutput, Window,
-        WindowAssigner, Writer,
+        RestoreContext, Result, RuntimeContext, SideOutput, SnapshotContext, StateOptions, StateTtl,
+        StateVisibility, TimeDomain, Timer, TimestampAssigner, Trigger, TriggerResult, UpdateType,
+        ValueState, WatermarkGenerator, WatermarkOutput, Window, WindowAssigner, Writer,
     };
 }

@@ -19,6 +19,7 @@ mod on_demand;
 pub(crate) mod prefetched;
 mod reducing;
 mod scan;
+mod ttl;
 mod value;
 
 pub use aggregating::AggregatingState;
@@ -29,6 +30,7 @@ pub use map::MapState;
 pub use map_key::MapKey;
 pub use reducing::ReducingState;
 pub use scan::KeyedState;
+pub use ttl::{StateTtl, StateVisibility, UpdateType};
 pub use value::ValueState;
 
 use crate::error::Error;

@@ -123,6 +123,7 @@ impl From<StateError> for TaskError {
             StateError::Register { .. }
             | StateError::Incompatible { .. }
             | StateError::Encoding { .. }
+            | StateError::TimeToLive { .. }
             | StateError::Unsupported(_) => Self::user(message).for_good(),
             StateError::Corrupt(_) | StateError::Usage { .. } | StateError::Io(_) => Self::host(message),
         }

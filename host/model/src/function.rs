@@ -2,6 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+mod state;
+
+pub use state::{
+    BuiltInReduce, Prefetch, StateDeclaration, StateKind, StateTtl, StateVisibility, UpdateType,
+};
+
 /// All that `describe` returned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -194,92 +200,6 @@ impl Format {
     }
 }
 
-/// One keyed state of a function or of a native operator.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct StateDeclaration {
-    /// Distinct within the operator.
-    pub name: String,
-    /// Its kind.
-    pub kind: StateKind,
-    /// How the bytes of a value are to be read.
-    #[serde(default = "raw")]
-    pub encoding: String,
-    /// The schema within the encoding.
-    #[serde(default)]
-    pub schema: serde_json::Value,
-    /// Grows with every incompatible change of the bytes.
-    #[serde(default = "one")]
-    pub schema_version: u32,
-    /// Whether it travels in the frame.
-    #[serde(default)]
-    pub prefetch: Option<Prefetch>,
-    /// Folded by the host, where it is.
-    #[serde(default)]
-    pub reduce: Option<BuiltInReduce>,
-    /// Of a window function: each window has a value of its own; else the key has one for all of its windows.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub per_window: bool,
-}
-
-impl StateDeclaration {
-    /// Whether the state's values travel in the frame.
-    pub fn is_prefetched(&self) -> bool {
-        match self.kind {
-            StateKind::List | StateKind::Map => false,
-            _ => self.prefetch != Some(Prefetch::OnDemand) && self.reduce.is_none(),
-        }
-    }
-}
-
-fn raw() -> String {
-    "raw".to_owned()
-}
-
-fn one() -> u32 {
-    1
-}
-
-/// The five kinds of keyed state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StateKind {
-    /// One value.
-    Value,
-    /// Elements in order.
-    List,
-    /// Entries by map key, iterated in byte order.
-    Map,
-    /// One accumulator of the elements' own type.
-    Reducing,
-    /// One accumulator of a type of its own.
-    Aggregating,
-}
-
-/// Whether a state travels in the frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Prefetch {
-    /// With every frame.
-    Always,
-    /// By imports.
-    OnDemand,
-}
-
-/// Reducers that the host runs itself, on signed 64-bit little-endian integers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum BuiltInReduce {
-    /// Wrapping sum.
-    Sum,
-    /// Least.
-    Min,
-    /// Greatest.
-    Max,
-    /// Number of elements.
-    Count,
-}
-
 /// One operator state of a function.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -458,7 +378,7 @@ impl FunctionDescription {
                     .to_owned(),
             );
         }
-        self.check_grants().or_else(fail)
+        self.check_ttl().and_then(|()| self.check_grants()).or_else(fail)
     }
 
     fn check_grants(&self) -> Result<(), String> {

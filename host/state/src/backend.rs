@@ -55,6 +55,8 @@ pub struct Values {
     pub bytes: Vec<u8>,
     /// One for each key, for the write that follows.
     pub locators: Vec<Locator>,
+    /// Which keys have something that is over, ascending: of states with time to live ([`crate::ttl`]).
+    pub expired: Vec<u32>,
 }
 
 impl Values {
@@ -63,6 +65,24 @@ impl Values {
         self.lengths.clear();
         self.bytes.clear();
         self.locators.clear();
+        self.expired.clear();
+    }
+
+    /// Whether the key of that index has something that is over.
+    pub fn is_expired(&self, key: usize) -> bool {
+        self.expired.binary_search(&(key as u32)).is_ok()
+    }
+
+    /// What there is for each key, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Option<&[u8]>> {
+        let mut rest = &self.bytes[..];
+        self.lengths.iter().map(move |length| {
+            let (value, after) = (*length != NONE)
+                .then(|| rest.split_at_checked(*length as usize))
+                .flatten()?;
+            rest = after;
+            Some(value)
+        })
     }
 }
 
@@ -135,6 +155,20 @@ pub enum StateError {
         stored: String,
         /// Declared encoding.
         declared: String,
+    },
+    /// A stored state has stamps, or has none, and the function declares it the other way.
+    #[error(
+        "state `{name}`: the snapshot holds it {} time to live, the function declares it {} one: {} again, rename \
+         the state, or restore with its data dropped",
+        if *stored { "with" } else { "without" },
+        if *stored { "without" } else { "with" },
+        if *stored { "declare `ttl`" } else { "leave `ttl` out" }
+    )]
+    TimeToLive {
+        /// The state.
+        name: String,
+        /// Whether the snapshot has stamps.
+        stored: bool,
     },
     /// A call that does not fit the state: a fault of the host's own code, or a limit passed.
     #[error("state `{name}`: {message}")]

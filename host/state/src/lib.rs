@@ -8,6 +8,7 @@
 //! | [`keyed`] | keyed state and timers as one file: freeze and restore |
 //! | [`snapshot`] | the canonical file format that every backend writes and reads |
 //! | [`stored_key`] | the byte order of entries, the same in every backend |
+//! | [`ttl`] | time to live: a layer over any backend |
 //! | [`operator_state`] | operator state dealt out anew when the parallelism changes |
 //! | `testing` | the contract of a backend as a test (feature `testing`) |
 pub mod backend;
@@ -19,3 +20,4 @@ pub mod stored_key;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod timers;
+pub mod ttl;

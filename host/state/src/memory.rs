@@ -467,6 +467,12 @@ fn encode(out: &mut Vec<u8>, key: &StateKey<'_>, rest: &[u8]) {
 /// Whether stored entries can be read as what the function declares (S8).
 fn declaration_fits(stored: &StateDeclaration, declared: &StateDeclaration) -> Result<(), StateError> {
     if stored.kind == declared.kind && stored.schema_version == declared.schema_version {
+        if stored.ttl.is_some() != declared.ttl.is_some() {
+            return Err(StateError::TimeToLive {
+                name: declared.name.clone(),
+                stored: stored.ttl.is_some(),
+            });
+        }
         if stored.encoding == declared.encoding {
             return Ok(());
         }

@@ -7,6 +7,7 @@ pub mod contents;
 pub mod contract;
 mod contract_cases;
 pub mod operations;
+mod ttl;
 
 use wasmill_model::function::{StateDeclaration, StateKind};
 use wasmill_model::key::{self, MaxParallelism};
@@ -27,6 +28,7 @@ pub fn declaration(name: &str, kind: StateKind, schema_version: u32) -> StateDec
         prefetch: None,
         reduce: None,
         per_window: false,
+        ttl: None,
     }
 }
 

@@ -151,10 +151,13 @@ fn pipeline(case: &Case) -> Result<Pipeline, Missing> {
             known(case, &["chain"])?;
             Ok(keyed(json!({"function": "oracle/timers", "config": parameters})))
         }
-        "state" if !parameters["ttl"].is_null() => missing("time to live of state"),
         "state" => {
-            known(case, &[])?;
-            Ok(keyed(json!({"function": "oracle/state"})))
+            known(case, &["ttl", "update", "visibility"])?;
+            let mut operator = json!({"function": "oracle/state"});
+            if let Some(ms) = parameters["ttl"].as_i64() {
+                operator["state-ttl"] = state_ttl(ms, parameters)?;
+            }
+            Ok(keyed(operator))
         }
         "stream" => stream(case, parameters),
         "watermark" => watermark(case, parameters),
@@ -172,6 +175,26 @@ fn pipeline(case: &Case) -> Result<Pipeline, Missing> {
         "join" => missing("window joins"),
         family => missing(&format!("the family `{family}`")),
     }
+}
+
+/// The same time to live for each state of the function.
+fn state_ttl(ms: i64, parameters: &Value) -> Result<Value, Missing> {
+    let update = match parameters["update"].as_str() {
+        Some("OnCreateAndWrite") => "on-create-and-write",
+        Some("OnReadAndWrite") => "on-read-and-write",
+        other => return missing(&format!("the update type {other:?}")),
+    };
+    let visibility = match parameters["visibility"].as_str() {
+        Some("NeverReturnExpired") => "never-return-expired",
+        Some("ReturnExpiredIfNotCleanedUp") => "return-expired-if-not-cleaned-up",
+        other => return missing(&format!("the visibility {other:?}")),
+    };
+    let ttl = json!({"time-to-live": format!("{ms}ms"), "update-type": update, "visibility": visibility});
+    let states = ["value", "list", "map", "reducing", "aggregating"];
+    Ok(states
+        .into_iter()
+        .map(|name| (name.to_owned(), ttl.clone()))
+        .collect())
 }
 
 fn stream(case: &Case, parameters: &Value) -> Result<Pipeline, Missing> {

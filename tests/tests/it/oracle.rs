@@ -8,7 +8,7 @@ use wasmill_tests::oracle::{Case, Family, Outcome, Runner, Scope, compare, flink
 use wasmill_tests::{cli, guests};
 
 /// Cases that need what there is not yet, by the start of their names.
-const NOT_YET: [&str; 3] = ["cogroup-", "join-", "ttl-"];
+const NOT_YET: [&str; 2] = ["cogroup-", "join-"];
 
 fn kept(seed: u64) -> PathBuf {
     flink::directory().join(format!("cases/seed-{seed}"))

@@ -84,6 +84,7 @@ fn declare(context: &mut OperatorContext, name: &str, kind: StateKind) -> Result
         prefetch: None,
         reduce: None,
         per_window: false,
+        ttl: None,
     };
     Ok(context.state.register(&declaration)?)
 }

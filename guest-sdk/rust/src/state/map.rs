@@ -106,9 +106,9 @@ impl<K: MapKey, V: Serialize + DeserializeOwned + 'static> MapState<K, V> {
         key.with_bytes(|key| ctx.call.contains(self.slot, key))
     }
 
-    /// Whether the map holds nothing.
+    /// Whether the map holds nothing; entries whose time is over count as long as they are there, as in Flink.
     pub fn is_empty<O: ?Sized>(&self, ctx: &mut Context<'_, O>) -> Result<bool> {
-        Ok(page_head(&self.page(ctx, None, 1)?).0 == 0)
+        ctx.call.is_empty(self.slot)
     }
 
     /// All map keys in order.
@@ -141,7 +141,7 @@ impl<K: MapKey, V: Serialize + DeserializeOwned + 'static> MapState<K, V> {
     ) -> Result<()> {
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let page = self.page(ctx, after.as_deref(), PAGE_BYTES)?;
+            let page = self.page(ctx, after.as_deref())?;
             let (count, done) = page_head(&page);
             let mut rest = page.get(8..).unwrap_or_default();
             let mut last: &[u8] = &[];
@@ -165,14 +165,9 @@ impl<K: MapKey, V: Serialize + DeserializeOwned + 'static> MapState<K, V> {
         ctx.call.clear_state(self.slot)
     }
 
-    fn page<O: ?Sized>(
-        &self,
-        ctx: &mut Context<'_, O>,
-        after: Option<&[u8]>,
-        bytes_max: u32,
-    ) -> Result<Vec<u8>> {
+    fn page<O: ?Sized>(&self, ctx: &mut Context<'_, O>, after: Option<&[u8]>) -> Result<Vec<u8>> {
         let bytes = after.unwrap_or_default();
-        let fields = [bytes_max, u32::from(after.is_some()), bytes.len() as u32].map(u32::to_le_bytes);
+        let fields = [PAGE_BYTES, u32::from(after.is_some()), bytes.len() as u32].map(u32::to_le_bytes);
         ctx.call
             .page(self.slot, op::MAP_PAGE, &[fields.as_flattened(), bytes])
     }

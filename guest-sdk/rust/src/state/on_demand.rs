@@ -92,8 +92,10 @@ impl Call<'_> {
         map_key: &[u8],
     ) -> Result<Option<T>> {
         let place = self.place(slot, map_key)?;
-        if self.buffers.overlay.get(place) == Known::Unknown {
-            self.fetch(place)?;
+        if self.buffers.overlay.get(place) == Known::Unknown
+            && let Some(last) = self.fetch(place)?
+        {
+            return decode(slot, Some(&last));
         }
         match self.buffers.overlay.get(place) {
             Known::Value(bytes) => decode(slot, Some(bytes)),
@@ -104,17 +106,25 @@ impl Call<'_> {
     /// One value as the host has it, whatever the overlay says: the host may have folded into it.
     pub(super) fn look_up_fresh<T: DeserializeOwned + 'static>(&mut self, slot: Slot) -> Result<Option<T>> {
         let place = self.place(slot, &[])?;
-        self.fetch(place)?;
-        self.look_up(slot, &[])
+        match self.fetch(place)? {
+            Some(last) => decode(slot, Some(&last)),
+            None => self.look_up(slot, &[]),
+        }
     }
 
     /// Whether a map holds a key.
     pub(super) fn contains(&mut self, slot: Slot, map_key: &[u8]) -> Result<bool> {
         let place = self.place(slot, map_key)?;
-        if self.buffers.overlay.get(place) == Known::Unknown {
-            self.fetch(place)?;
+        if self.buffers.overlay.get(place) == Known::Unknown && self.fetch(place)?.is_some() {
+            return Ok(true);
         }
         Ok(matches!(self.buffers.overlay.get(place), Known::Value(_)))
+    }
+
+    /// Whether a map holds nothing.
+    pub(super) fn is_empty(&mut self, slot: Slot) -> Result<bool> {
+        let answer = self.page(slot, op::MAP_IS_EMPTY, &[])?;
+        Ok(read_u32(&answer, 0) != 0)
     }
 
     /// Removes all that a state holds for the current key.
@@ -212,7 +222,9 @@ impl Call<'_> {
         host::call(request).map_err(Error::failed)
     }
 
-    fn fetch(&mut self, place: Place<'_>) -> Result<()> {
+    /// Asks the host for a value and notes it. A value whose time is over and which is gone with this read is given
+    /// instead, this once.
+    fn fetch(&mut self, place: Place<'_>) -> Result<Option<Vec<u8>>> {
         let request = &mut self.buffers.request;
         host::start_request(request, op::GET_MANY);
         let map_key_len = place.map_key.len() as u32;
@@ -221,17 +233,28 @@ impl Call<'_> {
         }
         request.extend_from_slice(place.map_key);
         let response = host::call(request).map_err(Error::failed)?;
-        let value = match response.split_first_chunk::<4>() {
-            Some((&[255, 255, 255, 255], [])) => None,
-            Some((length, value)) if u32::from_le_bytes(*length) as usize == value.len() => Some(value),
-            _ => {
-                return Err(Error::failed(
-                    "the host's answer to `get many` has another length",
-                ));
+        let wrong = || Error::failed("the host's answer to `get many` has another length");
+        let (length, rest) = response.split_first_chunk::<4>().ok_or_else(wrong)?;
+        let (value, removed) = match u32::from_le_bytes(*length) {
+            NONE => (None, rest),
+            length => {
+                let parts = rest.split_at_checked(length as usize);
+                let (value, removed) = parts.ok_or_else(wrong)?;
+                (Some(value), removed)
             }
         };
-        self.buffers.overlay.put(place, value);
-        Ok(())
+        match (value, removed) {
+            (_, []) => {
+                self.buffers.overlay.put(place, value);
+                Ok(None)
+            }
+            // One index, of the only value that was asked for.
+            (Some(value), [0, 0, 0, 0]) => {
+                self.buffers.overlay.put(place, None);
+                Ok(Some(value.to_vec()))
+            }
+            _ => Err(wrong()),
+        }
     }
 
     fn place<'a>(&self, slot: Slot, map_key: &'a [u8]) -> Result<Place<'a>> {

@@ -37,6 +37,7 @@ impl Host for ModelHost {
             }
             8 => broadcast_page(&model, &mut cursor),
             9 => keys_page(&mut model, &mut cursor),
+            10 => map_is_empty(&model, &mut cursor),
             other => Err(format!("host-call {other} is unknown")),
         }
     }
@@ -103,6 +104,14 @@ fn map_page(model: &Model, cursor: &mut Cursor<'_>) -> Result<Vec<u8>, String> {
         after,
         bytes_max,
     ))
+}
+
+fn map_is_empty(model: &Model, cursor: &mut Cursor<'_>) -> Result<Vec<u8>, String> {
+    let slot = cursor.u32()?;
+    let key = model.key(cursor.u32()?)?.to_vec();
+    namespace(cursor)?;
+    let is_empty = model.map_of(slot, &key).is_empty();
+    Ok(u32::from(is_empty).to_le_bytes().to_vec())
 }
 
 fn map_entries(

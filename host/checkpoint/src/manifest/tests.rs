@@ -20,6 +20,7 @@ pub(crate) fn sample() -> Manifest {
         prefetch: None,
         reduce: None,
         per_window: false,
+        ttl: None,
     };
     let keyed = |index: u32, data| OperatorState {
         keyed: Some(KeyedHandle {

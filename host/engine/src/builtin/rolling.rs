@@ -54,6 +54,7 @@ impl RollingOperator {
             prefetch: None,
             reduce: None,
             per_window: false,
+            ttl: None,
         }
     }
 }

@@ -63,6 +63,7 @@ impl JoinBuffer {
             prefetch: None,
             reduce: None,
             per_window: false,
+            ttl: None,
         };
         Ok(Self {
             state: state.register(&declaration)?,

@@ -364,6 +364,7 @@ pub(super) fn declaration(name: &str, kind: StateKind, encoding: &str) -> StateD
         prefetch: None,
         reduce: None,
         per_window: false,
+        ttl: None,
     }
 }
 

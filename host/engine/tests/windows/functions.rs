@@ -280,6 +280,7 @@ impl ElementsFunction for InContext {
                 prefetch: None,
                 reduce: None,
                 per_window: false,
+                ttl: None,
             })
         };
         self.states = Some([register("of-window")?, register("of-key")?]);

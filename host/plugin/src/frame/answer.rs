@@ -30,6 +30,8 @@ use crate::journal::scope::CallScope;
 pub struct AnswerError(pub String);
 
 /// Status of an entry of STATE.
+pub const STATUS_READ: u8 = 1;
+/// Status of an entry of STATE.
 pub const STATUS_SET: u8 = 2;
 /// Status of an entry of STATE.
 pub const STATUS_CLEARED: u8 = 3;

@@ -6,9 +6,11 @@ use wasmill_engine::operator::OperatorContext;
 use wasmill_engine::output::Output;
 use wasmill_model::batch::{Batch, BatchBuilder};
 use wasmill_model::row::{RowHeader, RowRef};
+use wasmill_model::time::Timestamp;
 use wasmill_state::backend::{KeyedStateBackend, Locator, StateError, StateKey, Values, Write};
+use wasmill_state::ttl::TtlState;
 
-use super::answer::{Answer, STATUS_CLEARED, STATUS_SET};
+use super::answer::{Answer, STATUS_CLEARED, STATUS_READ, STATUS_SET};
 use super::cursor::Cursor;
 use super::encode::{FrameEncoder, PrefetchedState};
 use super::writes::{self, WriteEntry, WriteOp};
@@ -36,13 +38,15 @@ pub fn apply(
     } else {
         scope.states().to_vec()
     };
+    let now = scope.clocks.processing_time;
     let Some((keys, backend)) = scope.keys_and_backend() else {
         return Err(StateError::Corrupt(
             "no backend is attached to the call".to_owned(),
         ));
     };
-    apply_state(answer, encoder, prefetched, keys, backend)?;
-    apply_writes(&answer.bytes[answer.writes.clone()], &states, keys, backend)?;
+    apply_state(answer, encoder, prefetched, now, keys, backend)?;
+    let section = &answer.bytes[answer.writes.clone()];
+    apply_writes(section, &states, now, keys, backend)?;
     match scope.holds_timers {
         true => scope.timers.extend_from_slice(&answer.timers),
         false => apply_timers(&answer.timers, &scope.keys, &mut context.timers),
@@ -131,6 +135,7 @@ fn apply_state(
     answer: &Answer,
     encoder: &FrameEncoder,
     prefetched: &[PrefetchedState],
+    now: Timestamp,
     keys: &CallKeys,
     backend: &mut dyn KeyedStateBackend,
 ) -> Result<(), StateError> {
@@ -139,17 +144,26 @@ fn apply_state(
         let Some(state) = prefetched.get(block.index) else {
             continue;
         };
-        let locators = encoder
-            .values(block.index)
-            .map_or(&[][..], |values| &values.locators);
+        let read = encoder.values(block.index);
+        let locators = read.map_or(&[][..], |values| &values.locators);
+        let mut timed = TtlState::new(backend, state.id, state.ttl, now);
+        let mut held = state.ttl.and(read).map(Values::iter);
         let mut lengths = Cursor::new(&bytes[block.lengths.clone()]);
         let mut values = Cursor::new(&bytes[block.values.clone()]);
         let statuses = &bytes[block.statuses.clone()];
         let mut writes = Vec::with_capacity(statuses.len());
         for (pair, status) in statuses.iter().enumerate() {
+            let held = held.as_mut().and_then(Iterator::next).flatten();
             let value = match *status {
                 STATUS_SET => lengths.u32().and_then(|length| values.take(length as usize)).ok(),
                 STATUS_CLEARED => None,
+                STATUS_READ => {
+                    let is_expired = read.is_some_and(|read| read.is_expired(pair));
+                    match timed.after_read(held, is_expired) {
+                        Some(value) => value,
+                        None => continue,
+                    }
+                }
                 _ => continue,
             };
             writes.push(Write {
@@ -159,7 +173,7 @@ fn apply_state(
             });
         }
         if !writes.is_empty() {
-            backend.write_batch(state.id, &writes)?;
+            timed.write_batch(&writes)?;
         }
     }
     Ok(())
@@ -181,6 +195,7 @@ pub fn apply_broadcast(answer: &Answer, scope: &mut CallScope) -> Result<(), Str
 fn apply_writes(
     section: &[u8],
     states: &[DeclaredState],
+    now: Timestamp,
     keys: &CallKeys,
     backend: &mut dyn KeyedStateBackend,
 ) -> Result<(), StateError> {
@@ -198,7 +213,7 @@ fn apply_writes(
             .first()
             .is_some_and(|(first, _)| first.slot != entry.slot || !is_one_run(first.op, entry.op, state.kind))
         {
-            apply_run(&run, states, backend)?;
+            apply_run(&run, states, now, backend)?;
             run.clear();
         }
         let key = StateKey {
@@ -207,7 +222,7 @@ fn apply_writes(
         };
         run.push((entry, key));
     }
-    apply_run(&run, states, backend)
+    apply_run(&run, states, now, backend)
 }
 
 fn is_one_run(first: WriteOp, next: WriteOp, kind: StateKind) -> bool {
@@ -222,6 +237,7 @@ fn is_one_run(first: WriteOp, next: WriteOp, kind: StateKind) -> bool {
 fn apply_run(
     run: &[(WriteEntry<'_>, StateKey<'_>)],
     states: &[DeclaredState],
+    now: Timestamp,
     backend: &mut dyn KeyedStateBackend,
 ) -> Result<(), StateError> {
     let Some((first, key)) = run.first() else {
@@ -231,18 +247,19 @@ fn apply_run(
         return Ok(());
     };
     let is_whole = matches!(state.kind, StateKind::List | StateKind::Map);
+    let mut timed = TtlState::new(backend, state.id, state.ttl, now);
     match first.op {
-        WriteOp::Fold => apply_folds(run, state, backend),
+        WriteOp::Fold => apply_folds(run, state, timed),
         WriteOp::Append => run
             .iter()
-            .try_for_each(|(entry, key)| backend.append(state.id, *key, entry.value).map(|_| ())),
+            .try_for_each(|(entry, key)| timed.append(*key, entry.value)),
         WriteOp::Replace => {
-            backend.clear(state.id, *key)?;
+            timed.clear(*key)?;
             writes::elements(first.value)
                 .filter_map(Result::ok)
-                .try_for_each(|element| backend.append(state.id, *key, element).map(|_| ()))
+                .try_for_each(|element| timed.append(*key, element))
         }
-        WriteOp::Clear if is_whole => backend.clear(state.id, *key),
+        WriteOp::Clear if is_whole => timed.clear(*key),
         _ => {
             let writes: Vec<Write<'_>> = run
                 .iter()
@@ -252,7 +269,7 @@ fn apply_run(
                     value: matches!(entry.op, WriteOp::Set | WriteOp::Put).then_some(entry.value),
                 })
                 .collect();
-            backend.write_batch(state.id, &writes)
+            timed.write_batch(&writes)
         }
     }
 }
@@ -261,7 +278,7 @@ fn apply_run(
 fn apply_folds(
     run: &[(WriteEntry<'_>, StateKey<'_>)],
     state: &DeclaredState,
-    backend: &mut dyn KeyedStateBackend,
+    mut timed: TtlState<'_>,
 ) -> Result<(), StateError> {
     let Some(reduce) = state.reduce else { return Ok(()) };
     let mut positions = std::collections::BTreeMap::new();
@@ -273,7 +290,7 @@ fn apply_folds(
         });
     }
     let mut stored = Values::default();
-    backend.get_many(state.id, &distinct, &mut stored)?;
+    timed.get_many(&distinct, &mut stored)?;
     let mut at = 0;
     let mut folded: Vec<Option<[u8; 8]>> = Vec::with_capacity(distinct.len());
     for length in &stored.lengths {
@@ -306,7 +323,7 @@ fn apply_folds(
             value: value.as_ref().map(|v| &v[..]),
         })
         .collect();
-    backend.write_batch(state.id, &writes)
+    timed.write_batch(&writes)
 }
 
 fn wrong_accumulator(length: usize) -> StateError {

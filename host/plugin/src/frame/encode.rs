@@ -6,11 +6,13 @@
 mod panes;
 
 use wasmill_model::batch::Batch;
+use wasmill_model::function::StateTtl;
 use wasmill_model::key::KeyGroup;
 use wasmill_model::row::{self, FLAG_KEYED, HEADER_LEN, RowRef};
 use wasmill_model::time::Timestamp;
 use wasmill_state::backend::{KeyedStateBackend, StateError, StateId, StateKey, Values};
 use wasmill_state::timers::{TimeDomain, Timer};
+use wasmill_state::ttl::TtlState;
 
 use super::cursor::{put_u32, set_u32};
 use super::{
@@ -46,6 +48,8 @@ pub struct PrefetchedState {
     pub id: StateId,
     /// Whether its block has an entry for each key, whatever the pairs.
     pub by_key: bool,
+    /// How long its values live.
+    pub ttl: Option<StateTtl>,
 }
 
 /// A row that asks a watermark generator what it says at a tick.
@@ -208,7 +212,7 @@ impl FrameEncoder {
             self.end_section(SECTION_PAIRS, start);
         }
         if !prefetched.is_empty() {
-            self.state_section(keys, prefetched, backend)?;
+            self.state_section(keys, clocks.processing_time, prefetched, backend)?;
         }
         self.header(keys, clocks);
         Ok(())
@@ -255,6 +259,7 @@ impl FrameEncoder {
     fn state_section(
         &mut self,
         keys: &CallKeys,
+        now: Timestamp,
         prefetched: &[PrefetchedState],
         backend: &mut dyn KeyedStateBackend,
     ) -> Result<(), StateError> {
@@ -272,7 +277,7 @@ impl FrameEncoder {
                 true => of_keys.get_or_insert_with(|| addresses(true)),
                 false => of_pairs.get_or_insert_with(|| addresses(false)),
             };
-            backend.get_many(state.id, addresses, values)?;
+            TtlState::new(backend, state.id, state.ttl, now).get_many(addresses, values)?;
             put_u32(&mut self.buffer, state.slot);
             put_u32(&mut self.buffer, values.lengths.len() as u32);
             for length in &values.lengths {

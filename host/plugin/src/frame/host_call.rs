@@ -6,11 +6,13 @@
 use wasmill_model::function::StateKind;
 use wasmill_model::row;
 use wasmill_state::backend::Page;
+use wasmill_state::ttl::read::Reading;
 
 use super::answer::check_row;
 use super::cursor::{Cursor, Short, put_u32};
 use super::writes;
 use crate::journal::effects::MetricKind;
+use crate::journal::keyed::bytes as bound;
 use crate::journal::keys::NONE;
 use crate::journal::overlay::Address;
 use crate::journal::scope::{CallScope, PAGE_BYTES_MAX};
@@ -31,7 +33,8 @@ pub fn host_call(scope: &mut CallScope, request: &[u8]) -> Result<Vec<u8>, Strin
         7 => emit(scope, body),
         8 => broadcast_page(scope, body),
         9 => keys_page(scope, body),
-        _ => return Err(format!("host-call: there is no operation {op}; they are 1 to 9")),
+        10 => map_is_empty(scope, body),
+        _ => return Err(format!("host-call: there is no operation {op}; they are 1 to 10")),
     };
     answer.map_err(|error| format!("host-call {op}: {error}"))
 }
@@ -63,8 +66,8 @@ fn get_many(scope: &mut CallScope, body: &[u8]) -> Result<Vec<u8>, String> {
         StateKind::Map,
     ];
     let is_map = scope.state(slot, kinds, "get many")?.kind == StateKind::Map;
-    let (mut lengths, mut bytes) = (Vec::new(), Vec::new());
-    for _ in 0..count {
+    let (mut lengths, mut bytes, mut removed) = (Vec::new(), Vec::new(), Vec::new());
+    for index in 0..count {
         let (key, namespace) = (cursor.u32().map_err(short)?, cursor.u32().map_err(short)?);
         let map_key_len = cursor.u32().map_err(short)? as usize;
         let map_key = cursor.take(map_key_len).map_err(short)?;
@@ -72,16 +75,19 @@ fn get_many(scope: &mut CallScope, body: &[u8]) -> Result<Vec<u8>, String> {
         if !is_map && !map_key.is_empty() {
             return Err("a map key for a state that is no map".to_owned());
         }
-        let value = if is_map {
-            scope.map_value(address, map_key)?
+        let Reading { value, is_removed } = if is_map {
+            scope.map_read(address, map_key)?
         } else {
-            scope.value(address)?
+            scope.read(address)?
         };
         put_u32(
             &mut lengths,
             value.as_ref().map_or(NONE, |value| value.len() as u32),
         );
         bytes.extend_from_slice(value.as_deref().unwrap_or_default());
+        if is_removed && value.is_some() {
+            put_u32(&mut removed, index);
+        }
         if lengths.len() + bytes.len() > scope.limits().output_bytes_max {
             scope.hit_output();
             return Err(format!(
@@ -91,7 +97,18 @@ fn get_many(scope: &mut CallScope, body: &[u8]) -> Result<Vec<u8>, String> {
         }
     }
     lengths.extend_from_slice(&bytes);
+    lengths.extend_from_slice(&removed);
     Ok(lengths)
+}
+
+fn map_is_empty(scope: &mut CallScope, body: &[u8]) -> Result<Vec<u8>, String> {
+    let mut cursor = Cursor::new(body);
+    let slot = cursor.u32().map_err(short)?;
+    let (key, namespace) = (cursor.u32().map_err(short)?, cursor.u32().map_err(short)?);
+    scope.state(slot, &[StateKind::Map], "map is empty")?;
+    let address = address(scope, slot, key, namespace)?;
+    let is_empty = scope.map_is_empty(address)?;
+    Ok(u32::from(is_empty).to_le_bytes().to_vec())
 }
 
 fn map_page(scope: &mut CallScope, body: &[u8]) -> Result<Vec<u8>, String> {
@@ -109,7 +126,7 @@ fn map_page(scope: &mut CallScope, body: &[u8]) -> Result<Vec<u8>, String> {
         1 => Some(after),
         _ => return Err(format!("has-after is {has_after}; it is 0 or 1")),
     };
-    let page = scope.map_page(address, after, bytes_max.clamp(1, PAGE_BYTES_MAX))?;
+    let page = scope.map_page(address, after, bound(bytes_max.clamp(1, PAGE_BYTES_MAX)))?;
     Ok(map_entries(&page))
 }
 
@@ -168,7 +185,7 @@ fn list_page(scope: &mut CallScope, body: &[u8]) -> Result<Vec<u8>, String> {
     let bytes_max = cursor.u32().map_err(short)? as usize;
     scope.state(slot, &[StateKind::List], "list page")?;
     let address = address(scope, slot, key, namespace)?;
-    let page = scope.list_page(address, start.into(), bytes_max.clamp(1, PAGE_BYTES_MAX))?;
+    let page = scope.list_page(address, start.into(), bound(bytes_max.clamp(1, PAGE_BYTES_MAX)))?;
     let mut out = page_header(&page);
     for (_, element) in &page.entries {
         put_u32(&mut out, element.len() as u32);

@@ -84,6 +84,7 @@ impl Call {
                 reduce: declaration.reduce,
                 prefetched: declaration.is_prefetched(),
                 of_key: false,
+                ttl: declaration.ttl,
                 id: context.state.register(declaration).unwrap(),
             })
             .collect();
@@ -94,6 +95,7 @@ impl Call {
                 slot,
                 id: state.id,
                 by_key: false,
+                ttl: state.ttl,
             })
             .collect();
         let limits = ScopeLimits {

@@ -199,9 +199,9 @@ impl CallScope {
 
     fn holds(&mut self, address: Address, kind: StateKind) -> Result<bool, String> {
         Ok(match kind {
-            StateKind::List => !self.list_page(address, 0, 1)?.entries.is_empty(),
-            StateKind::Map => !self.map_page(address, None, 1)?.entries.is_empty(),
-            _ => self.value(address)?.is_some(),
+            StateKind::List => !self.stored_list_page(address, 0, 1)?.entries.is_empty(),
+            StateKind::Map => !self.map_is_empty(address)?,
+            _ => self.stored_value(address)?.is_some(),
         })
     }
 }

@@ -8,8 +8,10 @@ pub mod at_hand;
 pub mod broadcast;
 pub mod effects;
 mod fold;
+pub mod keyed;
 pub mod keys;
 pub mod overlay;
 pub mod scope;
+mod stored;
 #[cfg(test)]
 mod tests;

@@ -9,17 +9,18 @@ use std::sync::Arc;
 
 use wasmill_engine::asynchronous::Request;
 use wasmill_engine::metrics::OperatorMetrics;
-use wasmill_model::function::{BuiltInReduce, FunctionDescription, StateKind};
+use wasmill_model::function::{BuiltInReduce, FunctionDescription, StateKind, StateTtl};
 use wasmill_model::time::WATERMARK_NONE;
-use wasmill_state::backend::{KeyedStateBackend, Locator, Page, StateError, StateId};
+use wasmill_state::backend::{KeyedStateBackend, Locator, StateError, StateId};
 use wasmill_state::timers::TimerQueue;
+use wasmill_state::ttl::read::ListReading;
 
 use super::at_hand::{RecordAtHand, WindowAtHand};
 use super::broadcast::BroadcastScope;
 use super::effects::{Emissions, Metrics, TimerOp, apply_timers};
 pub use super::fold::fold_built_in;
-use super::keys::{CallKeys, NONE};
-use super::overlay::{Address, Below, Overlay, read_stored};
+use super::keys::CallKeys;
+use super::overlay::{Address, Overlay};
 use crate::frame::encode::Clocks;
 use crate::sandbox::limiter::LimitHit;
 
@@ -42,6 +43,8 @@ pub struct DeclaredState {
     pub prefetched: bool,
     /// Of a window function: whether all windows of a key share it.
     pub of_key: bool,
+    /// As declared, or as the job says.
+    pub ttl: Option<StateTtl>,
     /// Where it lives.
     pub id: StateId,
 }
@@ -89,20 +92,22 @@ pub struct CallScope {
     pub last_cause: Option<u32>,
     /// At least what `operator_lists` cost.
     operator_bytes: usize,
-    overlay: Overlay,
+    pub(super) overlay: Overlay,
     description: Arc<FunctionDescription>,
     context_json: Arc<str>,
-    states: Vec<DeclaredState>,
-    ids: Vec<StateId>,
+    pub(super) states: Vec<DeclaredState>,
+    pub(super) ids: Vec<StateId>,
     /// Requests that the call has made.
     pub(super) requests: Vec<Request>,
     limits: ScopeLimits,
-    backend: Option<Box<dyn KeyedStateBackend>>,
+    pub(super) backend: Option<Box<dyn KeyedStateBackend>>,
     /// What the writes and timers of the call have cost.
     journal_bytes: usize,
     host_calls: u64,
     host_error: Option<StateError>,
-    last_read: Option<(Address, Locator)>,
+    pub(super) last_read: Option<(Address, Locator)>,
+    /// Where the function stands in a list with time to live.
+    pub(super) list_reading: Option<(Address, ListReading)>,
     limit_hit: Cell<Option<LimitHit>>,
 }
 
@@ -143,6 +148,7 @@ impl CallScope {
             host_calls: 0,
             host_error: None,
             last_read: None,
+            list_reading: None,
             limit_hit: Cell::new(None),
         }
     }
@@ -188,6 +194,7 @@ impl CallScope {
         self.journal_bytes = 0;
         self.limit_hit.set(None);
         self.last_read = None;
+        self.list_reading = None;
         self.last_cause = None;
         self.emissions.begin();
         self.broadcast.begin();
@@ -303,6 +310,12 @@ impl CallScope {
         ))
     }
 
+    /// Whether half of what a call may write has room for so much more: what need not be written leaves the rest to the
+    /// guest.
+    pub(super) fn has_room_for(&self, bytes: usize) -> bool {
+        self.journal_bytes.saturating_add(bytes) <= self.limits.journal_bytes_max / 2
+    }
+
     /// Registers or deletes a timer.
     pub fn timer(&mut self, op: TimerOp) -> Result<(), String> {
         self.check_timers()?;
@@ -332,158 +345,11 @@ impl CallScope {
         Ok(())
     }
 
-    /// The value of a value, reducing or aggregating state.
-    pub fn value(&mut self, address: Address) -> Result<Option<Vec<u8>>, String> {
-        if let Some(pending) = self.overlay.value(address) {
-            return Ok(pending.map(<[u8]>::to_vec));
-        }
-        let below = below(&mut self.backend, &self.ids, &self.keys, address)?;
-        match read_stored(below) {
-            Ok((value, locator)) => {
-                self.last_read = Some((address, locator));
-                Ok(value)
-            }
-            Err(error) => Err(self.failed_below(error)),
-        }
-    }
-
-    /// Sets or clears the value of a value, reducing or aggregating state.
-    pub fn set_value(&mut self, address: Address, value: Option<Vec<u8>>) -> Result<(), String> {
-        self.need_backend()?;
-        self.charge(1, value.as_ref().map_or(0, Vec::len))?;
-        let locator = match self.last_read {
-            Some((read, locator)) if read == address => locator,
-            _ => Locator::UNKNOWN,
-        };
-        self.overlay.set_value(address, value, locator);
-        Ok(())
-    }
-
-    /// Folds an element into a reducing state by its built-in reducer.
-    pub fn fold(&mut self, address: Address, reduce: BuiltInReduce, element: &[u8]) -> Result<(), String> {
-        let stored = self.value(address)?;
-        let folded = fold_built_in(reduce, stored.as_deref(), element)?;
-        self.set_value(address, Some(folded.to_le_bytes().to_vec()))
-    }
-
-    /// Appends to a list state.
-    pub fn list_append(&mut self, address: Address, element: Vec<u8>) -> Result<(), String> {
-        self.need_backend()?;
-        self.charge(1, element.len())?;
-        self.overlay.append(address, element);
-        Ok(())
-    }
-
-    /// Replaces or clears a list state.
-    pub fn list_replace(&mut self, address: Address, elements: Vec<Vec<u8>>) -> Result<(), String> {
-        self.need_backend()?;
-        self.charge(1 + elements.len(), elements.iter().map(Vec::len).sum())?;
-        self.overlay.replace_list(address, elements);
-        Ok(())
-    }
-
-    /// Elements of a list state from `start` on.
-    pub fn list_page(&mut self, address: Address, start: u64, bytes_max: usize) -> Result<Page, String> {
-        let mut page = Page::default();
-        let below = below(&mut self.backend, &self.ids, &self.keys, address)?;
-        match self
-            .overlay
-            .list_page(address, below, start, bytes_max, &mut page)
-        {
-            Ok(()) => Ok(page),
-            Err(error) => Err(self.failed_below(error)),
-        }
-    }
-
-    /// The value under a map key.
-    pub fn map_value(&mut self, address: Address, map_key: &[u8]) -> Result<Option<Vec<u8>>, String> {
-        if let Some(pending) = self.overlay.map_value(address, map_key) {
-            return Ok(pending.map(<[u8]>::to_vec));
-        }
-        let mut below = below(&mut self.backend, &self.ids, &self.keys, address)?;
-        below.key.map_key = map_key;
-        match read_stored(below) {
-            Ok((value, _)) => Ok(value),
-            Err(error) => Err(self.failed_below(error)),
-        }
-    }
-
-    /// Sets or removes a map entry.
-    pub fn map_put(
-        &mut self,
-        address: Address,
-        map_key: Vec<u8>,
-        value: Option<Vec<u8>>,
-    ) -> Result<(), String> {
-        self.need_backend()?;
-        self.charge(1, map_key.len() + value.as_ref().map_or(0, Vec::len))?;
-        self.overlay.put(address, map_key, value);
-        Ok(())
-    }
-
-    /// Clears a map state.
-    pub fn map_clear(&mut self, address: Address) -> Result<(), String> {
-        self.need_backend()?;
-        self.charge(1, 0)?;
-        self.overlay.clear_map(address);
-        Ok(())
-    }
-
-    /// Entries of a map state after `after`.
-    pub fn map_page(
-        &mut self,
-        address: Address,
-        after: Option<&[u8]>,
-        bytes_max: usize,
-    ) -> Result<Page, String> {
-        let mut page = Page::default();
-        let below = below(&mut self.backend, &self.ids, &self.keys, address)?;
-        match self.overlay.map_page(address, below, after, bytes_max, &mut page) {
-            Ok(()) => Ok(page),
-            Err(error) => Err(self.failed_below(error)),
-        }
-    }
-
-    fn need_backend(&self) -> Result<(), String> {
-        self.backend.as_ref().map(|_| ()).ok_or_else(no_backend)
-    }
-
     pub(super) fn failed_below(&mut self, error: StateError) -> String {
         let message = format!("the host could not read the state: {error}");
         self.host_error = Some(error);
         message
     }
-}
-
-fn no_backend() -> String {
-    "keyed state exists only while a record or a timer is processed".to_owned()
-}
-
-fn below<'a>(
-    backend: &'a mut Option<Box<dyn KeyedStateBackend>>,
-    ids: &[StateId],
-    keys: &'a CallKeys,
-    address: Address,
-) -> Result<Below<'a>, String> {
-    let backend = backend.as_deref_mut().ok_or_else(no_backend)?;
-    let state = ids.get(address.slot as usize).copied();
-    let state = state.ok_or_else(|| format!("there is no state slot {}", address.slot))?;
-    if !keys.contains(address.key, address.namespace) {
-        return Err(format!(
-            "there is no key {} or no namespace {} in this call",
-            address.key,
-            if address.namespace == NONE {
-                "void".to_owned()
-            } else {
-                address.namespace.to_string()
-            }
-        ));
-    }
-    Ok(Below {
-        backend,
-        state,
-        key: keys.state_key(address.key, address.namespace),
-    })
 }
 
 /// The kind's name as in `describe`.

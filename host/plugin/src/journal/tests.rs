@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use wasmill_engine::metrics::OperatorMetrics;
-use wasmill_model::function::{Description, FunctionDescription};
+use wasmill_model::function::{Description, FunctionDescription, StateTtl, StateVisibility, UpdateType};
 use wasmill_model::key::{KeyGroup, MaxParallelism};
 use wasmill_state::backend::KeyedStateBackend;
 use wasmill_state::memory::MemoryBackend;
 use wasmill_state::timers::{TimeDomain, TimerQueue};
 
 use super::effects::TimerOp;
+use super::keyed::bytes;
 use super::keys::NONE;
 use super::overlay::Address;
 use super::scope::{CallScope, DeclaredState, ScopeLimits};
@@ -29,8 +30,16 @@ fn description() -> FunctionDescription {
 }
 
 fn scope() -> CallScope {
+    scope_of(None)
+}
+
+/// All states live so long.
+fn scope_of(ttl: Option<StateTtl>) -> CallScope {
     let mut backend = MemoryBackend::new(GROUPS.range_of(0, 1), GROUPS);
-    let description = description();
+    let mut description = description();
+    for state in &mut description.state {
+        state.ttl = ttl;
+    }
     let states = description
         .state
         .iter()
@@ -40,6 +49,7 @@ fn scope() -> CallScope {
             reduce: None,
             prefetched: false,
             of_key: false,
+            ttl: declaration.ttl,
             id: backend.register(declaration).unwrap(),
         })
         .collect();
@@ -156,7 +166,7 @@ fn read(scope: &mut CallScope, key: u32, bytes_max: usize) -> Model {
     let mut list = Vec::new();
     loop {
         let page = scope
-            .list_page(at(LIST, key), list.len() as u64, bytes_max)
+            .list_page(at(LIST, key), list.len() as u64, bytes(bytes_max))
             .unwrap();
         assert!(
             page.done || !page.entries.is_empty(),
@@ -170,7 +180,9 @@ fn read(scope: &mut CallScope, key: u32, bytes_max: usize) -> Model {
     let mut map = BTreeMap::new();
     let mut after: Option<Vec<u8>> = None;
     loop {
-        let page = scope.map_page(at(MAP, key), after.as_deref(), bytes_max).unwrap();
+        let page = scope
+            .map_page(at(MAP, key), after.as_deref(), bytes(bytes_max))
+            .unwrap();
         assert!(
             page.done || !page.entries.is_empty(),
             "an empty page that is not the last"
@@ -257,7 +269,7 @@ proptest! {
         for i in 0..pending {
             scope.list_append(at(LIST, 0), vec![(stored + i) as u8]).unwrap();
         }
-        let page = scope.list_page(at(LIST, 0), start, 1000).unwrap();
+        let page = scope.list_page(at(LIST, 0), start, bytes(1000)).unwrap();
         let expected: Vec<_> = (start as usize..stored + pending).map(|i| vec![i as u8]).collect();
         prop_assert_eq!(page.entries.into_iter().map(|(_, e)| e).collect::<Vec<_>>(), expected);
         prop_assert!(page.done);
@@ -332,11 +344,46 @@ fn a_page_is_bounded_where_its_entries_are_empty() {
                 perform(&mut scope, &Op::Apply);
             }
         }
-        let list = scope.list_page(at(LIST, 0), 0, 10_000).unwrap();
-        let map = scope.map_page(at(MAP, 0), None, 10_000).unwrap();
+        let list = scope.list_page(at(LIST, 0), 0, bytes(10_000)).unwrap();
+        let map = scope.map_page(at(MAP, 0), None, bytes(10_000)).unwrap();
         assert!(list.entries.len() < 400 && !list.done, "{}", list.entries.len());
         assert!(map.entries.len() < 400 && !map.done, "{}", map.entries.len());
         perform(&mut scope, &Op::Apply);
+    }
+}
+
+#[test]
+fn a_call_that_fails_has_read_nothing_of_a_state_with_time_to_live() {
+    for update_type in [UpdateType::OnCreateAndWrite, UpdateType::OnReadAndWrite] {
+        let mut scope = scope_of(Some(StateTtl {
+            time_to_live: 100,
+            update_type,
+            visibility: StateVisibility::ReturnExpiredIfNotCleanedUp,
+        }));
+        scope.set_value(at(VALUE, 0), Some(b"value".to_vec())).unwrap();
+        scope.list_append(at(LIST, 0), b"element".to_vec()).unwrap();
+        let entry = (b"key".to_vec(), b"entry".to_vec());
+        scope
+            .map_put(at(MAP, 0), entry.0.clone(), Some(entry.1.clone()))
+            .unwrap();
+        perform(&mut scope, &Op::Apply);
+        scope.clocks.processing_time = 100;
+        let all = |scope: &mut CallScope| {
+            let value = scope.read(at(VALUE, 0)).unwrap();
+            let list = scope.list_page(at(LIST, 0), 0, bytes(1_000)).unwrap().entries;
+            let map = scope.map_page(at(MAP, 0), None, bytes(1_000)).unwrap().entries;
+            (value.value, list, map)
+        };
+        let list = vec![(Vec::new(), b"element".to_vec())];
+        let once = (Some(b"value".to_vec()), list, vec![entry]);
+        for end in [Op::Undo, Op::Apply] {
+            assert!(!scope.map_is_empty(at(MAP, 0)).unwrap());
+            assert_eq!(all(&mut scope), once);
+            assert_eq!(all(&mut scope), (None, Vec::new(), Vec::new()));
+            assert!(scope.map_is_empty(at(MAP, 0)).unwrap());
+            perform(&mut scope, &end);
+        }
+        assert_eq!(all(&mut scope), (None, Vec::new(), Vec::new()));
     }
 }
 

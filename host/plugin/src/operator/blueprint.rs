@@ -126,6 +126,7 @@ fn add_accumulator(description: &mut FunctionDescription) {
             prefetch: None,
             reduce: None,
             per_window: false,
+            ttl: None,
         });
     }
 }

@@ -132,6 +132,7 @@ impl FunctionOperator {
                 slot: slot as u32,
                 id: state.id,
                 by_key: state.of_key,
+                ttl: state.ttl,
             })
             .collect();
         let place = Place {
@@ -454,6 +455,7 @@ fn declare(blueprint: &Blueprint, context: &mut OperatorContext) -> Result<Vec<D
             reduce: declaration.reduce,
             prefetched: blueprint.family() == Family::Frame && declaration.is_prefetched(),
             of_key: kind == FunctionKind::Window && !declaration.per_window,
+            ttl: declaration.ttl,
             id,
         });
     }
@@ -473,6 +475,7 @@ fn accumulator(blueprint: &Blueprint, id: StateId) -> DeclaredState {
         reduce: None,
         prefetched: blueprint.family() == Family::Frame,
         of_key: false,
+        ttl: None,
         id,
     }
 }

@@ -53,8 +53,10 @@ impl PluginFunctions {
         settings: &JobSettings,
     ) -> Result<Arc<Blueprint>, TaskError> {
         let info = self.registry.get(plugin).map_err(lookup)?;
+        // The job may say how long states live: two operators of one function may differ in that.
+        let lives: Vec<_> = description.state.iter().map(|state| state.ttl).collect();
         let place = format!(
-            "{} {} {config} {}",
+            "{} {} {config} {} {lives:?}",
             info.digest, description.name, settings.limits
         );
         let mut blueprints = self.blueprints.lock().unwrap_or_else(PoisonError::into_inner);

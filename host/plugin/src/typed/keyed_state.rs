@@ -2,6 +2,7 @@
 
 use wasmill_model::function::StateKind;
 use wasmill_state::backend::Page;
+use wasmill_state::ttl::read::PageBound;
 
 use super::generated::wasmill::function::keyed_state::{Host, MapEntry};
 use super::imports::names;
@@ -61,6 +62,14 @@ fn check_all(data: &Data, elements: &[Vec<u8>]) -> Result<()> {
         .try_for_each(|element| check(data, "a list element", element))
 }
 
+/// No more than is asked for: of a state with time to live a read may remove what it gives.
+fn page_of(bytes_max: usize, entries_max: usize) -> PageBound {
+    PageBound {
+        entries_max,
+        bytes_max: PAGE_BYTES_MAX.min(bytes_max),
+    }
+}
+
 /// Elements from `start` on: `max` of them, or as many as the limit for one result holds.
 fn list_elements(
     data: &mut Data,
@@ -75,7 +84,7 @@ fn list_elements(
         let next = start + elements.len() as u64;
         let Page { entries, done } = data
             .host
-            .list_page(address, next, PAGE_BYTES_MAX.min(limit))
+            .list_page(address, next, page_of(limit, max - elements.len()))
             .map_err(trap)?;
         let is_last = done || entries.is_empty();
         for (_, element) in entries.into_iter().take(max - elements.len()) {
@@ -110,7 +119,7 @@ fn map_entries(
     while entries.len() < max {
         let page = data
             .host
-            .map_page(address, after.as_deref(), PAGE_BYTES_MAX.min(limit))
+            .map_page(address, after.as_deref(), page_of(limit, max - entries.len()))
             .map_err(trap)?;
         let is_last = page.done || page.entries.is_empty();
         for (key, value) in page.entries.into_iter().take(max - entries.len()) {
@@ -217,12 +226,7 @@ impl Host for Data {
 
     fn map_is_empty(&mut self, slot: u32) -> Result<bool> {
         let address = at(self, slot, MAP, "map-is-empty")?;
-        Ok(self
-            .host
-            .map_page(address, None, 1)
-            .map_err(trap)?
-            .entries
-            .is_empty())
+        self.host.map_is_empty(address).map_err(trap)
     }
 
     fn map_entries(&mut self, slot: u32, after: Option<Vec<u8>>, max: u32) -> Result<Vec<MapEntry>> {

@@ -12,6 +12,7 @@ use wasmill_model::graph::Tie;
 
 pub mod asynchronous;
 pub mod join;
+pub mod state_ttl;
 pub mod window;
 
 use super::units::{DurationText, SizeText};
@@ -193,6 +194,10 @@ pub struct Operator {
     pub assign_timestamps: Option<Watermarks>,
     /// Of a source: the same, for each split by itself.
     pub watermarks: Option<Watermarks>,
+    /// Of a `function`: how long what its keyed states hold lives, by the name of the state. It goes over what the
+    /// component itself says.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub state_ttl: BTreeMap<String, state_ttl::StateTtl>,
     /// Settings of the connector or function. In a connector's, `{env: NAME}` and `{file: PATH}` stand for secrets.
     pub config: Option<Value>,
     /// Format of a source's or sink's records. Default: `raw`.

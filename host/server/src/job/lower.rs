@@ -8,6 +8,7 @@ mod join;
 mod kind;
 mod operator;
 mod settings;
+mod state_ttl;
 mod watermarks;
 mod window;
 

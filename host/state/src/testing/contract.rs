@@ -6,12 +6,13 @@ use wasmill_model::key::KeyGroupRange;
 
 use super::contract_cases as cases;
 use super::operations::{Make, Operation, Run, Target};
+use super::ttl;
 use crate::backend::{KeyedStateBackend, StateError};
 
 type Clause = fn(Make<'_>) -> Result<(), StateError>;
 
 /// What every backend keeps, by name.
-const CLAUSES: [(&str, Clause); 16] = [
+const CLAUSES: [(&str, Clause); 18] = [
     (
         "a value reads as it was written, and an empty one is not none",
         cases::values_read_as_written,
@@ -73,6 +74,14 @@ const CLAUSES: [(&str, Clause); 16] = [
         cases::misuse_is_an_error,
     ),
     ("random operations agree with plain maps", random_operations_agree),
+    (
+        "a state that gains or loses time to live is refused in either order",
+        ttl::gaining_or_losing_it_is_refused,
+    ),
+    (
+        "states with time to live agree with a model of it",
+        ttl::agrees_with_the_model,
+    ),
 ];
 
 /// Runs all clauses on backends of [`super::MAX_PARALLELISM`] that `make` builds for a range of groups.
@@ -130,10 +139,10 @@ fn target(random: &mut Random) -> Target {
 }
 
 /// SplitMix64: small, and the same everywhere.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -147,6 +147,7 @@ impl Lowering<'_> {
             return Err(self.error("config", format!("`{what}` has no `config`: remove it")));
         }
         super::asynchronous::check_grants(self, what)?;
+        self.check_state_ttl(what)?;
         if operator.watermarks.is_some() && what != "source" {
             let message = format!(
                 "`watermarks` belongs to sources, not to `{what}`: remove it, or put an `assign-timestamps` behind it"
@@ -320,13 +321,13 @@ impl Lowering<'_> {
             );
             return Err(self.error("function", message));
         }
-        Ok(self.call(plugin, description))
+        Ok(self.call(plugin, self.with_state_ttl(description)?))
     }
 
-    fn call(&self, plugin: &ResolvedPlugin, description: &FunctionDescription) -> OperatorKind {
+    fn call(&self, plugin: &ResolvedPlugin, description: FunctionDescription) -> OperatorKind {
         OperatorKind::Function {
             plugin: plugin.digest.clone(),
-            description: description.clone(),
+            description,
             config: self.config(),
             asynchronous: None,
         }
@@ -422,7 +423,7 @@ impl Lowering<'_> {
             )));
         }
         let first = format!("{uid}{SELECTOR_SUFFIX}");
-        let selects = self.logical(first.clone(), self.call(plugin, description), inputs);
+        let selects = self.logical(first.clone(), self.call(plugin, description.clone()), inputs);
         let from_first = vec![InputRef {
             uid: OperatorUid::new(first),
             side: None,

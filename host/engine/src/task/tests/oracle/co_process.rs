@@ -53,6 +53,7 @@ pub(super) fn declaration() -> StateDeclaration {
         prefetch: None,
         reduce: None,
         per_window: false,
+        ttl: None,
     }
 }
 

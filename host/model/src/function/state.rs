@@ -1,0 +1,168 @@
+//! Keyed state as it is declared.
+
+use serde::{Deserialize, Serialize};
+
+use super::{FunctionDescription, FunctionKind};
+
+/// One keyed state of a function or of a native operator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StateDeclaration {
+    /// Distinct within the operator.
+    pub name: String,
+    /// Its kind.
+    pub kind: StateKind,
+    /// How the bytes of a value are to be read.
+    #[serde(default = "raw")]
+    pub encoding: String,
+    /// The schema within the encoding.
+    #[serde(default)]
+    pub schema: serde_json::Value,
+    /// Grows with every incompatible change of the bytes.
+    #[serde(default = "one")]
+    pub schema_version: u32,
+    /// Whether it travels in the frame.
+    #[serde(default)]
+    pub prefetch: Option<Prefetch>,
+    /// Folded by the host, where it is.
+    #[serde(default)]
+    pub reduce: Option<BuiltInReduce>,
+    /// Of a window function: each window has a value of its own; else the key has one for all of its windows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub per_window: bool,
+    /// How long what it holds lives; `None`: for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<StateTtl>,
+}
+
+impl StateDeclaration {
+    /// Whether the state's values travel in the frame. A value that is to be returned once more does not: of several
+    /// records of a frame only the first may see it.
+    pub fn is_prefetched(&self) -> bool {
+        match self.kind {
+            StateKind::List | StateKind::Map => false,
+            _ if self.ttl.is_some_and(StateTtl::returns_expired) => false,
+            _ => self.prefetch != Some(Prefetch::OnDemand) && self.reduce.is_none(),
+        }
+    }
+}
+
+fn raw() -> String {
+    "raw".to_owned()
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// The five kinds of keyed state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StateKind {
+    /// One value.
+    Value,
+    /// Elements in order.
+    List,
+    /// Entries by map key, iterated in byte order.
+    Map,
+    /// One accumulator of the elements' own type.
+    Reducing,
+    /// One accumulator of a type of its own.
+    Aggregating,
+}
+
+/// Whether a state travels in the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Prefetch {
+    /// With every frame.
+    Always,
+    /// By imports.
+    OnDemand,
+}
+
+/// Reducers that the host runs itself, on signed 64-bit little-endian integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BuiltInReduce {
+    /// Wrapping sum.
+    Sum,
+    /// Least.
+    Min,
+    /// Greatest.
+    Max,
+    /// Number of elements.
+    Count,
+}
+
+/// How long what a state holds lives: each value, list element and map entry by itself (S4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StateTtl {
+    /// From the last update of its time, ms of processing time; at least 1.
+    pub time_to_live: i64,
+    /// What updates its time.
+    #[serde(default)]
+    pub update_type: UpdateType,
+    /// What is read of something whose time is over and which is there still.
+    #[serde(default)]
+    pub visibility: StateVisibility,
+}
+
+impl StateTtl {
+    /// Whether something whose time is over is returned as long as it is there.
+    pub fn returns_expired(self) -> bool {
+        self.visibility == StateVisibility::ReturnExpiredIfNotCleanedUp
+    }
+
+    /// What is wrong with it, and the mend.
+    pub fn check(self) -> Result<(), String> {
+        match self.time_to_live {
+            1.. => Ok(()),
+            wrong => Err(format!(
+                "`time-to-live` is {wrong} ms: it must be 1 or more; leave it out where nothing expires"
+            )),
+        }
+    }
+}
+
+/// What updates the time from which something lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpdateType {
+    /// A write.
+    #[default]
+    OnCreateAndWrite,
+    /// A write or a read.
+    OnReadAndWrite,
+}
+
+/// What is read of something whose time is over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StateVisibility {
+    /// Nothing.
+    #[default]
+    NeverReturnExpired,
+    /// What is there still; reading removes it.
+    ReturnExpiredIfNotCleanedUp,
+}
+
+impl FunctionDescription {
+    /// Whether its states can live as long as they say; the error names the state.
+    pub fn check_ttl(&self) -> Result<(), String> {
+        for state in &self.state {
+            let Some(ttl) = state.ttl else { continue };
+            ttl.check()
+                .map_err(|message| format!("state `{}`: {message}", state.name))?;
+            if matches!(self.kind, FunctionKind::Reduce | FunctionKind::Aggregate) {
+                return Err(format!(
+                    "state `{}`: the accumulator of a reduce or aggregate function has no time to live: remove `ttl`, or \
+                     write a process function",
+                    state.name
+                ));
+            }
+        }
+        Ok(())
+    }
+}
