@@ -204,3 +204,83 @@ fn a_shop_knows_its_traffic_its_hot_items_and_its_unpaid_orders() -> Result<()> 
     let unpaid = unpaid.map(|(order, at)| format!("{at},{order}"));
     expect(&example, "out/unpaid", unpaid.collect())
 }
+
+/// An order or payment: which one, amount, time.
+type Booking = (String, i64, i64);
+
+fn bookings(bookings: &[Booking]) -> String {
+    let each = bookings.iter().map(booking);
+    each.map(|line| format!("{line}\n")).collect()
+}
+
+/// As the plugin writes it.
+fn booking((order, amount, at): &Booking) -> String {
+    format!("{{\"order\":\"{order}\",\"amount\":{amount},\"at\":{at}}}")
+}
+
+#[test]
+fn orders_meet_their_payments_also_where_the_host_is_killed() -> Result<()> {
+    const PATIENCE: i64 = 15 * 60_000;
+    let example = Example::copy("payments")?;
+    let (mut orders, mut payments): (Vec<Booking>, Vec<Booking>) = (Vec::new(), Vec::new());
+    for n in 0..600 {
+        let at = START + n as i64 * 20_000;
+        let (order, kind) = (format!("o{n}"), random(11, n, 10));
+        if kind > 0 {
+            orders.push((order.clone(), random(12, n, 90), at));
+        }
+        // Before the order or long after it; some exactly when the patience ends.
+        let delay = match random(13, n, 8) {
+            0 => PATIENCE,
+            1 => PATIENCE + 1,
+            _ => random(14, n, 1_400_000) - 200_000,
+        };
+        if kind < 9 {
+            payments.push((order, random(15, n, 90), at + delay));
+        }
+    }
+    payments.sort_by_key(|payment| payment.2);
+    example.write("values/orders.jsonl", &bookings(&orders))?;
+    example.write("values/payments.jsonl", &bookings(&payments))?;
+    example.edit("interval: 1s", "interval: 50ms")?;
+    // Slow enough that the input outlives the kills.
+    example.edit("orders.jsonl\"", "orders.jsonl\", rate: 200")?;
+    example.edit("payments.jsonl\"", "payments.jsonl\", rate: 200")?;
+    let host = example.host(&[])?;
+    let job = example.submit(&host)?;
+    let mut running = host;
+    for _ in 0..3 {
+        running.wait_for_a_new_checkpoint(&job)?;
+        running.kill()?;
+        running = example.host(&[])?;
+    }
+    ensure!(
+        running.state(&job)? != "FINISHED",
+        "the input ended before the last kill"
+    );
+    running.wait_for(&job, "FINISHED", LIMIT)?;
+
+    let paid_of: BTreeMap<&str, &Booking> = payments.iter().map(|p| (&p.0[..], p)).collect();
+    let (mut paid, mut unpaid, mut met) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for order in &orders {
+        let payment = paid_of.get(&order.0[..]);
+        match payment.filter(|payment| (payment.2 - order.2).abs() <= PATIENCE) {
+            None => unpaid.push(booking(order)),
+            Some(payment) => {
+                met.insert(&order.0);
+                paid.push(format!(
+                    "{{\"order\":\"{}\",\"ordered\":{},\"paid\":{},\"delay\":{}}}",
+                    order.0,
+                    order.1,
+                    payment.1,
+                    payment.2 - order.2
+                ));
+            }
+        }
+    }
+    let unmatched = payments.iter().filter(|payment| !met.contains(&payment.0));
+    let unmatched = unmatched.map(booking).collect();
+    expect(&example, "out/paid", paid)?;
+    expect(&example, "out/unpaid", unpaid)?;
+    expect(&example, "out/unmatched", unmatched)
+}
