@@ -360,10 +360,10 @@ impl Declare {
         }
     }
 
-    /// Of a window function, by slot: whether each window has a value of its own.
+    /// Of a function over the elements of windows, by slot: whether each window has a value of its own.
     pub(crate) fn per_window(&self) -> Vec<bool> {
         match self.kind {
-            "window" => self.states.iter().map(|state| state.per_window).collect(),
+            "window" | "join" | "co-group" => self.states.iter().map(|state| state.per_window).collect(),
             _ => Vec::new(),
         }
     }

@@ -26,6 +26,8 @@
 /// | `partitioner` | [`Partitioner`](crate::Partitioner) |
 /// | `keyed_co_process` | [`KeyedCoProcessFunction`](crate::KeyedCoProcessFunction) |
 /// | `process_join` | [`ProcessJoinFunction`](crate::ProcessJoinFunction) |
+/// | `join` | [`JoinFunction`](crate::window::JoinFunction) |
+/// | `co_group` | [`CoGroupFunction`](crate::window::CoGroupFunction) |
 ///
 /// On a native target it makes `fn functions()` alone, for tests by [`testing`](crate::testing).
 #[macro_export]

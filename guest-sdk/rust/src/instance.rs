@@ -20,8 +20,8 @@ use crate::function::{
 use crate::operator_state::{RestoreContext, SnapshotContext};
 use crate::record::Input;
 use crate::window::{
-    Evictor, EvictorRunner, ProcessWindowFunction, Trigger, TriggerRunner, WindowAssigner,
-    WindowAssignerRunner, WindowRunner,
+    CoGroupFunction, CoGroupRunner, Evictor, EvictorRunner, JoinFunction, JoinRunner, ProcessWindowFunction,
+    Trigger, TriggerRunner, WindowAssigner, WindowAssignerRunner, WindowRunner,
 };
 
 /// One function of a component: its name and how it is made. [`export!`](crate::export) writes these.
@@ -166,6 +166,18 @@ impl Registration {
     /// A [`ProcessJoinFunction`].
     pub const fn process_join<F: ProcessJoinFunction>(name: &'static str) -> Self {
         let make = || -> Box<dyn Runner> { Box::new(ProcessJoinRunner::<F>::default()) };
+        Self { name, make }
+    }
+
+    /// A [`JoinFunction`].
+    pub const fn join<F: JoinFunction>(name: &'static str) -> Self {
+        let make = || -> Box<dyn Runner> { Box::new(JoinRunner::<F>::default()) };
+        Self { name, make }
+    }
+
+    /// A [`CoGroupFunction`].
+    pub const fn co_group<F: CoGroupFunction>(name: &'static str) -> Self {
+        let make = || -> Box<dyn Runner> { Box::new(CoGroupRunner::<F>::default()) };
         Self { name, make }
     }
 

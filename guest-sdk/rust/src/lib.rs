@@ -100,7 +100,10 @@ pub use state::{
     ReducingState, StateTtl, StateVisibility, UpdateType, ValueState,
 };
 
-pub use window::{Elements, Evictor, ProcessWindowFunction, Trigger, TriggerResult, Window, WindowAssigner};
+pub use window::{
+    CoGroupFunction, Elements, Evictor, JoinFunction, ProcessWindowFunction, Trigger, TriggerResult, Window,
+    WindowAssigner,
+};
 
 /// Everything that a function is written with.
 pub mod prelude {
@@ -108,13 +111,14 @@ pub mod prelude {
     pub use crate::testing;
     pub use crate::{
         AggregateFunction, AggregatingState, AsyncFunction, BroadcastProcessFunction, BroadcastState,
-        CoFlatMapFunction, CoMapFunction, CoProcessFunction, Context, Counter, Declare, Elements, Emit,
-        Error, Evictor, FilterFunction, FlatMapFunction, Fold, FoldedState, Format, Gauge, Histogram,
-        HttpRequest, HttpResponse, Json, KeySelector, KeyedBroadcastProcessFunction, KeyedCoProcessFunction,
-        KeyedProcessFunction, ListState, MapFunction, MapState, OpenContext, OperatorListState, Pair,
-        Partitioner, ProcessJoinFunction, ProcessWindowFunction, ReduceFunction, ReducingState, Registration,
-        RestoreContext, Result, RuntimeContext, SideOutput, SnapshotContext, StateOptions, StateTtl,
-        StateVisibility, TimeDomain, Timer, TimestampAssigner, Trigger, TriggerResult, UpdateType,
-        ValueState, WatermarkGenerator, WatermarkOutput, Window, WindowAssigner, Writer,
+        CoFlatMapFunction, CoGroupFunction, CoMapFunction, CoProcessFunction, Context, Counter, Declare,
+        Elements, Emit, Error, Evictor, FilterFunction, FlatMapFunction, Fold, FoldedState, Format, Gauge,
+        Histogram, HttpRequest, HttpResponse, JoinFunction, Json, KeySelector, KeyedBroadcastProcessFunction,
+        KeyedCoProcessFunction, KeyedProcessFunction, ListState, MapFunction, MapState, OpenContext,
+        OperatorListState, Pair, Partitioner, ProcessJoinFunction, ProcessWindowFunction, ReduceFunction,
+        ReducingState, Registration, RestoreContext, Result, RuntimeContext, SideOutput, SnapshotContext,
+        StateOptions, StateTtl, StateVisibility, TimeDomain, Timer, TimestampAssigner, Trigger,
+        TriggerResult, UpdateType, ValueState, WatermarkGenerator, WatermarkOutput, Window, WindowAssigner,
+        Writer,
     };
 }

@@ -1,22 +1,26 @@
 //! Parts of windows: functions over their elements, triggers, evictors, assigners.
 //!
 //! A [`ReduceFunction`](crate::ReduceFunction) or an [`AggregateFunction`](crate::AggregateFunction) is used in a
-//! window as it is; the traits here are for what those cannot do. A job file names them in `window`.
+//! window as it is; the traits here are for what those cannot do. A job file names them in `window`, those of
+//! two streams in `window-join` and `co-group`.
 
 mod assigner;
 mod elements;
 mod evictor;
+mod join;
 mod process;
 mod trigger;
 
 pub use assigner::WindowAssigner;
 pub use elements::{Element, Elements};
 pub use evictor::Evictor;
+pub use join::{CoGroupFunction, JoinFunction};
 pub use process::ProcessWindowFunction;
 pub use trigger::{Trigger, TriggerResult};
 
 pub(crate) use assigner::WindowAssignerRunner;
 pub(crate) use evictor::EvictorRunner;
+pub(crate) use join::{CoGroupRunner, JoinRunner};
 pub(crate) use process::WindowRunner;
 pub(crate) use trigger::TriggerRunner;
 

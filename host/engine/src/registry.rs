@@ -65,7 +65,8 @@ pub trait FunctionProvider: Send + Sync {
         Err(not_here(fold, "folds the elements of windows"))
     }
 
-    /// Makes a process window function in one subtask (W6).
+    /// Makes a function over the elements of windows in one subtask: a process window function (W6), or one of two
+    /// streams, of kind join or co-group (G13).
     fn window_process(
         &self,
         process: &FunctionRef,

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+mod kind;
 mod state;
 
+pub use kind::FunctionKind;
 pub use state::{
     BuiltInReduce, Prefetch, StateDeclaration, StateKind, StateTtl, StateVisibility, UpdateType,
 };
@@ -91,92 +93,6 @@ impl FunctionDescription {
 
 /// The grant of a function that makes requests over HTTP.
 pub const GRANT_HTTP: &str = "http";
-
-/// What a function does with a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FunctionKind {
-    /// One in, one out.
-    Map,
-    /// One in, none or one out.
-    Filter,
-    /// One in, any number out.
-    FlatMap,
-    /// Computes the key of a record.
-    KeySelector,
-    /// Rolling reduce on a keyed stream.
-    Reduce,
-    /// Rolling aggregate on a keyed stream; also within windows.
-    Aggregate,
-    /// Keyed process function.
-    Process,
-    /// Computes over the elements of a window.
-    Window,
-    /// Decides when a window fires.
-    Trigger,
-    /// Decides which elements a firing leaves out.
-    Evictor,
-    /// Says which windows an element belongs to.
-    WindowAssigner,
-    /// Makes requests whose answers come later (G14).
-    Async,
-    /// Says the timestamps of records.
-    TimestampAssigner,
-    /// Makes watermarks of records and time.
-    WatermarkGenerator,
-    /// Chooses the channel that a record goes to.
-    Partitioner,
-    /// Is given the pairs of an interval join.
-    ProcessJoin,
-}
-
-impl FunctionKind {
-    /// Whether the function is part of another operator or of an edge, and none by itself: what a job file calls such
-    /// functions by.
-    pub fn place(self) -> Option<&'static str> {
-        match self {
-            Self::KeySelector => Some("key-by: {function: NAME}"),
-            Self::TimestampAssigner => Some("timestamp: {function: NAME}"),
-            Self::WatermarkGenerator => Some("generator: {function: NAME}"),
-            Self::Partitioner => Some("partition-custom: {function: NAME}"),
-            _ => None,
-        }
-    }
-
-    /// Whether it answers about records rather than with some.
-    pub fn is_about_records(self) -> bool {
-        matches!(
-            self,
-            Self::TimestampAssigner | Self::WatermarkGenerator | Self::Partitioner
-        )
-    }
-
-    /// Whether the function only works on a keyed stream.
-    pub fn needs_key(self) -> bool {
-        matches!(
-            self,
-            Self::Reduce | Self::Aggregate | Self::Process | Self::ProcessJoin
-        )
-    }
-
-    /// Whether it stands behind a join and is given elements of both its inputs, rather than records.
-    pub fn is_joined(self) -> bool {
-        matches!(self, Self::ProcessJoin)
-    }
-
-    /// Whether the function may register timers.
-    pub fn has_timers(self) -> bool {
-        matches!(self, Self::Process | Self::Trigger)
-    }
-
-    /// Whether it is a part of a window and no operator of its own.
-    pub fn is_of_windows(self) -> bool {
-        matches!(
-            self,
-            Self::Window | Self::Trigger | Self::Evictor | Self::WindowAssigner
-        )
-    }
-}
 
 /// Format of records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -338,10 +254,11 @@ impl FunctionDescription {
         let name = &self.name;
         let fail = |message: String| Err(DescriptionError(format!("function `{name}`: {message}")));
         let keeps_state =
-            self.kind.needs_key() || matches!(self.kind, FunctionKind::Window | FunctionKind::Trigger);
+            self.kind.needs_key() || self.kind.is_over_elements() || self.kind == FunctionKind::Trigger;
         if !self.state.is_empty() && !keeps_state {
             return fail(
-                "keyed state needs a keyed kind: reduce, aggregate, process, process-join, window or trigger"
+                "keyed state needs a keyed kind: reduce, aggregate, process, process-join, join, co-group, window or \
+                 trigger"
                     .to_owned(),
             );
         }

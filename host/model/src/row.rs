@@ -45,6 +45,10 @@ pub const KIND_EVICT_BEFORE: u8 = 27;
 pub const KIND_EVICT_AFTER: u8 = 28;
 /// A pair of an interval join.
 pub const KIND_PAIR: u8 = 40;
+/// Of windows of two inputs: the function runs over the elements of both.
+pub const KIND_CO_GROUP: u8 = 42;
+/// Of windows of two inputs: a pair of elements.
+pub const KIND_WINDOW_PAIR: u8 = 43;
 
 /// The requests of an element are answered.
 pub const KIND_COMPLETION: u8 = 32;

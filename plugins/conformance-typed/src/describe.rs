@@ -43,7 +43,13 @@ pub const DESCRIPTION: &str = r#"{"version":1,"functions":[
  "broadcast-state":[{"name":"rules"}]},
 {"name":"process-join","kind":"process-join","input":"lines","second-input":"lines","output":"lines",
  "state":[{"name":"pairs","kind":"value","encoding":"u64-le"}],
- "side-outputs":[{"name":"same","format":"lines"}]}
+ "side-outputs":[{"name":"same","format":"lines"}]},
+{"name":"join","kind":"join","input":"lines","second-input":"lines","output":"lines",
+ "state":[{"name":"pairs","kind":"value","encoding":"u64-le"}],
+ "side-outputs":[{"name":"same","format":"lines"}]},
+{"name":"co-group","kind":"co-group","input":"lines","second-input":"lines","output":"lines",
+ "state":[{"name":"groups","kind":"value","encoding":"u64-le"}],
+ "side-outputs":[{"name":"alone","format":"lines"}]}
 ]}"#;
 
 /// What follows `"name":` in an object without nested objects.

@@ -11,6 +11,7 @@ mod process;
 mod process_join;
 mod streams;
 mod time;
+mod window_join;
 
 #[allow(unsafe_code, missing_docs)] // Generated.
 mod bindings {
@@ -22,6 +23,8 @@ mod bindings {
                 include wasmill:function/all@1.0.0;
                 include wasmill:function/%async@1.0.0;
                 include wasmill:function/process-join@1.0.0;
+                include wasmill:function/window-join@1.0.0;
+                include wasmill:function/co-group@1.0.0;
                 include wasmill:function/co-map@1.0.0;
                 include wasmill:function/co-flat-map@1.0.0;
                 include wasmill:function/co-process@1.0.0;
@@ -40,8 +43,8 @@ mod bindings {
 use std::cell::{Cell, RefCell};
 
 use bindings::exports::wasmill::function::{
-    aggregate_function, checkpointed, filter_function, flat_map_function, key_selector, lifecycle,
-    map_function, process_function, process_join_function, reduce_function,
+    aggregate_function, checkpointed, co_group_function, filter_function, flat_map_function, join_function,
+    key_selector, lifecycle, map_function, process_function, process_join_function, reduce_function,
 };
 use bindings::wasmill::function::types::{Element, Error};
 use bindings::wasmill::function::{collector, runtime};
@@ -215,6 +218,18 @@ impl process_function::Guest for Component {
 impl process_join_function::Guest for Component {
     fn process_pair(left: Element, right: Element) -> Result<(), Error> {
         process_join::process_pair(&left, &right)
+    }
+}
+
+impl join_function::Guest for Component {
+    fn join(left: Element, right: Element) -> Result<(), Error> {
+        window_join::join(&left, &right)
+    }
+}
+
+impl co_group_function::Guest for Component {
+    fn co_group() -> Result<(), Error> {
+        window_join::co_group()
     }
 }
 

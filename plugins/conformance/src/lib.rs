@@ -8,6 +8,7 @@ mod process;
 mod process_join;
 mod streams;
 mod time;
+mod window_join;
 
 use wasmill_sdk::prelude::*;
 
@@ -168,4 +169,6 @@ wasmill_sdk::export! {
     "broadcast" => keyed_broadcast_process streams::Broadcast,
     "broadcast-plain" => broadcast_process streams::BroadcastPlain,
     "process-join" => process_join process_join::ProcessJoin,
+    "join" => join window_join::Join,
+    "co-group" => co_group window_join::CoGroup,
 }

@@ -36,6 +36,8 @@ pub(crate) const DESCRIPTION: &str = r#"{
      "state": [{"name": "count", "kind": "value", "encoding": "i64-le"}],
      "side-outputs": [{"name": "calls", "format": "lines"}]},
     {"name": "session-dynamic", "kind": "window-assigner", "input": "json", "merges": true},
-    {"name": "pair-times", "kind": "process-join", "input": "json", "second-input": "json", "output": "json"}
+    {"name": "pair-times", "kind": "process-join", "input": "json", "second-input": "json", "output": "json"},
+    {"name": "pair", "kind": "join", "input": "json", "second-input": "json", "output": "json"},
+    {"name": "group", "kind": "co-group", "input": "json", "second-input": "json", "output": "json"}
   ]
 }"#;

@@ -24,6 +24,8 @@ mod bindings {
                 include wasmill:function/broadcast-process@1.0.0;
                 include wasmill:function/assign-timestamps@1.0.0;
                 include wasmill:function/process-join@1.0.0;
+                include wasmill:function/window-join@1.0.0;
+                include wasmill:function/co-group@1.0.0;
                 include wasmill:function/window@1.0.0;
                 include wasmill:function/window-trigger@1.0.0;
                 include wasmill:function/assigner@1.0.0;

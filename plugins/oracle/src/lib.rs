@@ -52,4 +52,6 @@ wasmill_sdk::export! {
     "shared" => keyed_co_process connected::Shared,
     "keyed-rules" => keyed_broadcast_process connected::KeyedRules,
     "pair-times" => process_join joins::PairTimes,
+    "pair" => join joins::InnerPair,
+    "group" => co_group joins::Group,
 }

@@ -172,7 +172,7 @@ fn pipeline(case: &Case) -> Result<Pipeline, Missing> {
         }
         "window" => window::pipeline(case, parameters),
         "join" if parameters["join"] == "interval" => interval_join(case, parameters),
-        "join" => missing("window joins"),
+        "join" => window::join(case, parameters),
         family => missing(&format!("the family `{family}`")),
     }
 }

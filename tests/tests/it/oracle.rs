@@ -7,9 +7,6 @@ use wasmill_tests::oracle::job::{Place, Steps, job};
 use wasmill_tests::oracle::{Case, Family, Outcome, Runner, Scope, compare, flink};
 use wasmill_tests::{cli, guests};
 
-/// Cases that need what there is not yet, by the start of their names.
-const NOT_YET: [&str; 2] = ["cogroup-", "join-"];
-
 fn kept(seed: u64) -> PathBuf {
     flink::directory().join(format!("cases/seed-{seed}"))
 }
@@ -20,9 +17,6 @@ fn agree(scope: Scope, seeds: &[u64]) -> Result<()> {
     let mut failures = Vec::new();
     for seed in seeds.iter().copied() {
         for case in Case::read_all(&kept(seed), &table, &[])? {
-            if NOT_YET.iter().any(|start| case.name.starts_with(start)) {
-                continue;
-            }
             match runner.run(&case, scope)? {
                 Outcome::Agrees => {}
                 Outcome::Differs(how) | Outcome::NotYet(how) => {

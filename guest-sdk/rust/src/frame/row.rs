@@ -13,6 +13,10 @@ pub(crate) const KIND_EVENT_TIMER: u8 = 2;
 pub(crate) const KIND_PROCESSING_TIMER: u8 = 3;
 /// A pair of an interval join.
 pub(crate) const KIND_PAIR: u8 = 40;
+/// The function runs over the elements of both sides of a window.
+pub(crate) const KIND_CO_GROUP: u8 = 42;
+/// A pair of a window join.
+pub(crate) const KIND_WINDOW_PAIR: u8 = 43;
 
 /// Of windows: an element joins an accumulator.
 pub(crate) const KIND_ADD: u8 = 16;

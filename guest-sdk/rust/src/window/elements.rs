@@ -8,6 +8,8 @@ use crate::record::Input;
 
 /// The elements of a window, in the order of arrival; of windows that were merged one after the other.
 ///
+/// Of a co-group they are those of one side.
+///
 /// With a reduce or aggregate function before it, a process function finds one element: the result.
 pub struct Elements<'f, R: ?Sized> {
     count: u32,
@@ -47,6 +49,15 @@ impl<'f, R: ?Sized> Elements<'f, R> {
             bytes,
             record: PhantomData,
         })
+    }
+
+    /// Of the value of a row that is a pair: two elements, without their number.
+    pub(super) fn pair(value: &'f [u8]) -> Self {
+        Self {
+            count: 2,
+            bytes: value,
+            record: PhantomData,
+        }
     }
 
     /// How many there are.

@@ -43,6 +43,14 @@ pub struct Vertex {
     pub slot_sharing_group: String,
 }
 
+impl Vertex {
+    /// Whether its inputs are one stream that knows which of them a record came from.
+    pub fn unites_inputs(&self) -> bool {
+        let first = self.operators.first();
+        first.is_some_and(|first| first.operator.unites_inputs())
+    }
+}
+
 /// One operator of a chain.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChainedOperator {

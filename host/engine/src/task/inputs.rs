@@ -3,7 +3,7 @@
 //!
 //! Invariant: inputs take turns, and so do the channels of each, so that none starves; a channel that is held back
 //! is not read. Channels of one input (a union, or the subtasks before) are combined by its valve, inputs of an
-//! operator by their minimum.
+//! operator by their minimum; the inputs of windows of two streams are a union that tells its channels apart.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -41,9 +41,15 @@ impl Input {
 struct Port {
     /// Indices, in order.
     channels: Vec<usize>,
-    valve: Valve,
     /// Whose turn it is.
     next: usize,
+}
+
+/// Which valve a channel's time goes through.
+#[derive(Clone, Copy)]
+struct Place {
+    valve: usize,
+    channel: usize,
 }
 
 /// All input channels of a subtask.
@@ -51,6 +57,9 @@ pub(crate) struct Inputs {
     channels: Vec<Input>,
     alignment: Alignment,
     ports: Vec<Port>,
+    valves: Vec<Valve>,
+    /// By channel.
+    places: Vec<Place>,
     /// Which port's turn it is.
     next: usize,
     clock: Combined,
@@ -82,20 +91,37 @@ impl Inputs {
         let ports = (0..count).map(|port| {
             let own = |(index, channel): (usize, &Input)| (channel.port == port).then_some(index);
             let channels: Vec<usize> = channels.iter().enumerate().filter_map(own).collect();
-            Port {
-                valve: Valve::new(channels.len()),
-                channels,
-                next: 0,
-            }
+            Port { channels, next: 0 }
         });
+        let ports: Vec<Port> = ports.collect();
+        let mut places = vec![Place { valve: 0, channel: 0 }; channels.len()];
+        for (valve, port) in ports.iter().enumerate() {
+            for (channel, index) in port.channels.iter().enumerate() {
+                places[*index] = Place { valve, channel };
+            }
+        }
         Self {
             alignment: Alignment::new(mode, channels.len()),
-            ports: ports.collect(),
+            valves: ports.iter().map(|port| Valve::new(port.channels.len())).collect(),
+            places,
+            ports,
             clock: Combined::new(0..u32::from(count)),
             ticks: Ticks::new(channels.len()),
             channels,
             next: 0,
             ready: VecDeque::new(),
+        }
+    }
+
+    /// The inputs of an operator that puts them into one stream: their channels have one valve.
+    pub(crate) fn of_union(channels: Vec<Input>, mode: CheckpointMode) -> Self {
+        let inputs = Self::new(channels, mode);
+        let count = inputs.channels.len();
+        Self {
+            valves: vec![Valve::new(count)],
+            places: (0..count).map(|channel| Place { valve: 0, channel }).collect(),
+            clock: Combined::new(0..1),
+            ..inputs
         }
     }
 
@@ -168,13 +194,12 @@ impl Inputs {
     }
 
     fn on_signal(&mut self, channel: usize, signal: TimeSignal) {
-        let number = usize::from(self.channels[channel].port);
-        let port = &mut self.ports[number];
-        let Some(place) = port.channels.iter().position(|c| *c == channel) else {
-            return;
-        };
+        let Place {
+            valve: number,
+            channel,
+        } = self.places[channel];
         let (clock, ready) = (&mut self.clock, &mut self.ready);
-        port.valve.on(place, signal, &mut |said| {
+        self.valves[number].on(channel, signal, &mut |said| {
             let was_idle = clock.is_idle();
             match said {
                 TimeSignal::Watermark(watermark) => {
@@ -307,6 +332,29 @@ mod tests {
         let received: Vec<Received> = std::iter::from_fn(|| inputs.receive()).collect();
         let ports = [0, 1, 0, 1, 0, 0, 0, 0].map(records);
         assert_eq!(received, ports);
+    }
+
+    #[test]
+    fn an_input_of_a_union_that_comes_back_behind_the_clock_holds_nothing_back() {
+        let (senders, inputs) = inputs(CheckpointMode::ExactlyOnce);
+        let mut inputs = Inputs::of_union(inputs.channels, CheckpointMode::ExactlyOnce);
+        let mut say = |channel: usize, item: StreamElement| -> Vec<Received> {
+            senders[channel].try_send(item).unwrap();
+            let received = std::iter::from_fn(|| inputs.receive());
+            received
+                .filter(|received| *received != Received::Nothing)
+                .collect()
+        };
+        let clock = |to| vec![Received::Clock(TimeSignal::Watermark(to))];
+        assert_eq!(say(0, StreamElement::Watermark(10)), []);
+        assert_eq!(say(1, StreamElement::Idle), clock(10));
+        assert_eq!(say(1, StreamElement::Active), []);
+        assert_eq!(say(0, StreamElement::Watermark(20)), clock(20));
+        assert_eq!(
+            say(1, StreamElement::Batch(batch())),
+            [records(1)],
+            "it keeps its port"
+        );
     }
 
     #[test]

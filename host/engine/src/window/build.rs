@@ -18,6 +18,7 @@ use super::trigger::{
 };
 use crate::builtin::json_field;
 use crate::error::TaskError;
+use crate::join::window::{EmitCoGroups, EmitWindowPairs};
 use crate::registry::FunctionProvider;
 
 /// Makes the parts of a window.
@@ -87,8 +88,20 @@ impl Builder<'_> {
                 let process = process.as_deref();
                 WindowFunction::Incremental(functions.window_fold(function, process, self.settings)?)
             }
-            WindowFunctionSpec::Process { function } => {
-                WindowFunction::Elements(self.functions()?.window_process(function, self.settings)?)
+            WindowFunctionSpec::Process { function }
+            | WindowFunctionSpec::Join {
+                function: Some(function),
+                ..
+            }
+            | WindowFunctionSpec::CoGroup {
+                function: Some(function),
+                ..
+            } => WindowFunction::Elements(self.functions()?.window_process(function, self.settings)?),
+            WindowFunctionSpec::Join { formats, .. } => {
+                WindowFunction::Elements(Box::new(EmitWindowPairs { formats: *formats }))
+            }
+            WindowFunctionSpec::CoGroup { formats, .. } => {
+                WindowFunction::Elements(Box::new(EmitCoGroups { formats: *formats }))
             }
         })
     }

@@ -1,10 +1,13 @@
 //! An element of a window, in flight and in list state.
 //!
 //! Stored, it is `flags u8, timestamp i64, value length u32, value, extension`, integers little-endian: part of the
-//! checkpoint format.
+//! checkpoint format. The flags are those of a row, and `0x80` of an element of the second input.
 
 use wasmill_model::row::{FLAG_NULL, FLAG_TIMESTAMP, RowRef};
 use wasmill_model::time::Timestamp;
+
+/// Of a stored element: it is of the second input. Rows have no such flag.
+const FLAG_SECOND: u8 = 0x80;
 
 /// An element, wherever it lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,12 +20,15 @@ pub struct Element<'a> {
     pub is_null: bool,
     /// The extension bytes of its row.
     pub extension: &'a [u8],
+    /// Whether it came in on the second input; of windows of two streams.
+    pub is_second: bool,
 }
 
 impl<'a> Element<'a> {
     /// Of a row.
     pub fn of(row: RowRef<'a>) -> Self {
         Self {
+            is_second: false,
             timestamp: row.timestamp(),
             value: row.value(),
             is_null: row.is_null(),
@@ -37,7 +43,8 @@ impl<'a> Element<'a> {
         } else {
             0
         };
-        out.push(timestamp | if self.is_null { FLAG_NULL } else { 0 });
+        let second = if self.is_second { FLAG_SECOND } else { 0 };
+        out.push(timestamp | second | if self.is_null { FLAG_NULL } else { 0 });
         out.extend_from_slice(&self.timestamp.unwrap_or_default().to_le_bytes());
         out.extend_from_slice(&(self.value.len() as u32).to_le_bytes());
         out.extend_from_slice(self.value);
@@ -55,6 +62,7 @@ impl<'a> Element<'a> {
             value,
             is_null: flags & FLAG_NULL != 0,
             extension,
+            is_second: flags & FLAG_SECOND != 0,
         })
     }
 }
@@ -70,6 +78,7 @@ mod tests {
             value: b"ab",
             is_null: false,
             extension: b"x",
+            is_second: false,
         };
         let mut stored = Vec::new();
         element.encode(&mut stored);
@@ -77,5 +86,13 @@ mod tests {
         assert_eq!(stored, b"\x01\xfe\xff\xff\xff\xff\xff\xff\xff\x02\0\0\0abx");
         assert_eq!(Element::decode(&stored), Some(element));
         assert_eq!(Element::decode(&stored[..14]), None);
+        let second = Element {
+            is_second: true,
+            ..element
+        };
+        let mut other = Vec::new();
+        second.encode(&mut other);
+        assert_eq!((other[0], &other[1..]), (0x81, &stored[1..]));
+        assert_eq!(Element::decode(&other), Some(second));
     }
 }

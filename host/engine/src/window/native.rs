@@ -205,7 +205,7 @@ impl Collect {
 }
 
 /// `{"key":…,"start":…,"end":…`
-fn begin(out: &mut Vec<u8>, encoded_key: &[u8], window: Window) -> Result<(), TaskError> {
+pub(crate) fn begin(out: &mut Vec<u8>, encoded_key: &[u8], window: Window) -> Result<(), TaskError> {
     out.clear();
     out.extend_from_slice(b"{\"key\":");
     write_text(out, key::body(encoded_key))?;

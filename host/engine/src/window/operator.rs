@@ -63,6 +63,8 @@ pub struct WindowOperator {
     states: States,
     windows: Vec<Window>,
     max_parallelism: MaxParallelism,
+    /// Whether the batch at hand came in on the second input.
+    is_second: bool,
 }
 
 /// The states of the operator itself.
@@ -86,6 +88,7 @@ impl WindowOperator {
             states: States::default(),
             windows: Vec::new(),
             max_parallelism: MaxParallelism::DEFAULT,
+            is_second: false,
         }
     }
 
@@ -167,7 +170,10 @@ impl WindowOperator {
                 plan.panes.key_of(&[key::TAG_NULL], group)
             }
         };
-        let element = Element::of(row);
+        let element = Element {
+            is_second: self.is_second,
+            ..Element::of(row)
+        };
         let mut windows = std::mem::take(&mut self.windows);
         windows.clear();
         self.settings
@@ -399,11 +405,12 @@ impl Operator for WindowOperator {
 
     fn process(
         &mut self,
-        _port: u16,
+        port: u16,
         batch: &Batch,
         context: &mut OperatorContext,
         out: &mut Output,
     ) -> Result<u32, TaskError> {
+        self.is_second = port == 1;
         self.settings.assigner.prepare(batch, context)?;
         let mut plan = Plan::default();
         if self.has_steady_timers {

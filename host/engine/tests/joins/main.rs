@@ -5,3 +5,4 @@
 
 mod drive;
 mod interval;
+mod window;

@@ -111,14 +111,37 @@ fn is_late(side: &str) -> bool {
     LATE_SIDES.contains(&side)
 }
 
+impl LogicalOperator {
+    /// Whether its inputs are one stream whose elements know which they came from: of windows of two streams. Their time
+    /// is that of a union, not that of an operator with two inputs.
+    pub fn unites_inputs(&self) -> bool {
+        matches!(&self.kind, OperatorKind::Window { spec } if spec.has_two_inputs())
+    }
+}
+
+/// Whether the operator joins two keyed streams.
+pub(super) fn is_join(operator: &LogicalOperator) -> bool {
+    matches!(operator.kind, OperatorKind::IntervalJoin { .. }) || operator.unites_inputs()
+}
+
 /// Checks a join, and that its function is no operator of its own.
 pub(super) fn check(operator: &LogicalOperator) -> Result<(), GraphError> {
     match &operator.kind {
         OperatorKind::IntervalJoin { spec } => spec.check().map_err(|message| error(operator, message)),
-        OperatorKind::Function { description, .. } if description.kind.is_joined() => Err(error(
-            operator,
-            "its function is given the pairs of a join: name it as the `function` of an `interval-join`",
-        )),
+        OperatorKind::Function { description, .. } if description.kind.is_joined() => {
+            let message = match description.kind {
+                FunctionKind::CoGroup => {
+                    "its function is given what a window has of two streams: name it as the `function` of a `co-group`"
+                }
+                FunctionKind::Join => {
+                    "its function is given the pairs of a window join: name it as the `function` of a `window-join`"
+                }
+                _ => {
+                    "its function is given the pairs of a join: name it as the `function` of an `interval-join`"
+                }
+            };
+            Err(error(operator, message))
+        }
         _ => Ok(()),
     }
 }

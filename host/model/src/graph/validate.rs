@@ -4,7 +4,6 @@ mod keys;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::window::WindowFunctionSpec;
 use super::{
     FunctionRef, InputRef, KeySelector, LogicalGraph, LogicalOperator, OperatorKind, Partitioner,
     RollingAggregation,
@@ -45,9 +44,7 @@ impl LogicalGraph {
                     *format = input;
                 }
                 OperatorKind::Window { spec } => {
-                    if let WindowFunctionSpec::Collect { format } = &mut spec.function {
-                        *format = input;
-                    }
+                    spec.set_formats([input, second]);
                     // Windows of all elements are one subtask's.
                     if spec.all {
                         operator.parallelism = Some(1);
@@ -210,7 +207,7 @@ impl LogicalGraph {
             self.operator(&input.uid)
                 .is_some_and(|from| matches!(from.kind, OperatorKind::KeyBy { .. }))
         });
-        if needs_key && !keyed && matches!(operator.kind, OperatorKind::IntervalJoin { .. }) {
+        if needs_key && !keyed && join::is_join(operator) {
             return Err(error(operator, join::NOT_KEYED));
         }
         let first_keyed = operator.inputs.first().is_some_and(|input| self.is_keyed(input));
@@ -360,6 +357,7 @@ impl LogicalOperator {
         match &self.kind {
             OperatorKind::Function { description, .. } => description.ports(),
             OperatorKind::IntervalJoin { .. } => 2,
+            OperatorKind::Window { spec } if spec.has_two_inputs() => 2,
             _ => 1,
         }
     }
@@ -368,6 +366,7 @@ impl LogicalOperator {
         match &self.kind {
             OperatorKind::Function { description, .. } => description.second_input,
             OperatorKind::IntervalJoin { spec } => Some(spec.input_formats()[1]),
+            OperatorKind::Window { spec } => spec.second_format(),
             _ => None,
         }
     }
@@ -409,7 +408,9 @@ impl LogicalOperator {
 /// A part of a window is no operator of its own.
 fn check_function(operator: &LogicalOperator) -> Result<(), GraphError> {
     match &operator.kind {
-        OperatorKind::Function { description, .. } if description.kind.is_of_windows() => {
+        OperatorKind::Function { description, .. }
+            if description.kind.is_of_windows() && !description.kind.is_joined() =>
+        {
             let message = format!(
                 "`{}` is of kind {:?}: name it in a `window`",
                 description.name, description.kind

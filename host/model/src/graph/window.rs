@@ -239,6 +239,23 @@ pub enum WindowFunctionSpec {
         /// It.
         function: Box<FunctionRef>,
     },
+    /// The pairs of elements of two inputs.
+    Join {
+        /// What a pair is given to, of kind join; `None`: pairs are emitted as `{"left":…,"right":…}`.
+        function: Option<Box<FunctionRef>>,
+        /// Of both inputs. Filled in by validation.
+        #[serde(default)]
+        formats: [Format; 2],
+    },
+    /// The elements of two inputs, all of a window at once.
+    CoGroup {
+        /// What they are given to, of kind co-group; `None`: they are emitted as
+        /// `{"key":…,"start":…,"end":…,"left":[…],"right":[…]}`.
+        function: Option<Box<FunctionRef>>,
+        /// Of both inputs. Filled in by validation.
+        #[serde(default)]
+        formats: [Format; 2],
+    },
 }
 
 impl WindowSpec {
@@ -303,6 +320,9 @@ impl WindowSpec {
         match &self.function {
             WindowFunctionSpec::Fold { function, .. } | WindowFunctionSpec::Process { function } => {
                 Some(function.description.input)
+            }
+            WindowFunctionSpec::Join { function, .. } | WindowFunctionSpec::CoGroup { function, .. } => {
+                function.as_ref().map(|function| function.description.input)
             }
             _ => None,
         }

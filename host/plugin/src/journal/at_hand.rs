@@ -1,5 +1,6 @@
 //! What a call of the typed family is about: imports are asked about it.
 
+use wasmill_engine::window::element::Element;
 use wasmill_model::time::Timestamp;
 
 use super::answers::AnsweredRequest;
@@ -32,12 +33,23 @@ pub struct WindowAtHand {
     pub elements: Vec<(Option<Timestamp>, usize)>,
     /// Values of the elements.
     pub values: Vec<u8>,
-    /// How many elements, and bytes of values, the guest has taken.
-    pub taken: (usize, usize),
+    /// Of a co-group: how many of them are of the left side; those of the right one follow.
+    pub left: Option<usize>,
+    /// How many elements, and bytes of values, lie before the next one that the guest takes. Of a co-group those of the
+    /// right side have a place of their own, the second.
+    pub taken: [(usize, usize); 2],
     /// How many windows were merged into it: their namespaces follow its own.
     pub merged: u32,
     /// The namespace that state is reached in.
     pub namespace: u32,
+}
+
+impl WindowAtHand {
+    /// Adds an element.
+    pub fn push(&mut self, element: &Element<'_>) {
+        self.elements.push((element.timestamp, element.value.len()));
+        self.values.extend_from_slice(element.value);
+    }
 }
 
 impl CallScope {

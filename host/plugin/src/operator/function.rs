@@ -454,7 +454,7 @@ fn declare(blueprint: &Blueprint, context: &mut OperatorContext) -> Result<Vec<D
             kind: declaration.kind,
             reduce: declaration.reduce,
             prefetched: blueprint.family() == Family::Frame && declaration.is_prefetched(),
-            of_key: kind == FunctionKind::Window && !declaration.per_window,
+            of_key: kind.is_over_elements() && !declaration.per_window,
             ttl: declaration.ttl,
             id,
         });

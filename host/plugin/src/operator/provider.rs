@@ -13,7 +13,7 @@ use wasmill_engine::window::assigner::{WindowAssigner, WindowTime};
 use wasmill_engine::window::evictor::Evictor;
 use wasmill_engine::window::function::{ElementsFunction, IncrementalFunction};
 use wasmill_engine::window::trigger::Trigger;
-use wasmill_model::function::FunctionDescription;
+use wasmill_model::function::{FunctionDescription, FunctionKind};
 use wasmill_model::graph::{FunctionRef, JobSettings};
 
 use super::aside::{Aside, PluginPartitioner, PluginTimestamps, PluginWatermarks};
@@ -23,6 +23,7 @@ use super::function::FunctionOperator;
 use super::window::assigner::ComponentAssigner;
 use super::window::evictor::ComponentEvictor;
 use super::window::function::{ComponentFold, ComponentProcess};
+use super::window::join::ComponentJoin;
 use super::window::trigger::ComponentTrigger;
 use crate::registry::PluginRegistry;
 use crate::registry::error::LookupError;
@@ -129,7 +130,11 @@ impl FunctionProvider for PluginFunctions {
         process: &FunctionRef,
         settings: &JobSettings,
     ) -> Result<Box<dyn ElementsFunction>, TaskError> {
-        Ok(Box::new(ComponentProcess::new(self.shared(process, settings)?)))
+        let blueprint = self.shared(process, settings)?;
+        Ok(match process.description.kind {
+            FunctionKind::Join => Box::new(ComponentJoin::new(blueprint)),
+            _ => Box::new(ComponentProcess::new(blueprint)),
+        })
     }
 
     fn trigger(

@@ -262,9 +262,13 @@ impl TypedCaller {
                 function.call_process_element(store, element)
             })),
             Function::WindowAssigner(function) => panes::assign_windows(guest, function, element, header),
-            Function::Window(_) | Function::Trigger(_) | Function::Evictor(_) => Err(Cause::Host(
-                TaskError::host("a part of a window was called with a record"),
-            )),
+            Function::Window(_)
+            | Function::Trigger(_)
+            | Function::Evictor(_)
+            | Function::Join(_)
+            | Function::CoGroup(_) => Err(Cause::Host(TaskError::host(
+                "a part of a window was called with a record",
+            ))),
             Function::Async(function) => asynchronous(guest, function, row, element),
             Function::TimestampAssigner(_) | Function::WatermarkGenerator(_) | Function::Partitioner(_) => {
                 self.function_about_records(guest, exports)

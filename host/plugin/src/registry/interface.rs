@@ -299,6 +299,8 @@ mod tests {
             FunctionKind::WatermarkGenerator,
             FunctionKind::Partitioner,
             FunctionKind::ProcessJoin,
+            FunctionKind::Join,
+            FunctionKind::CoGroup,
         ];
         let names =
             |(interface, functions): Exports| (interface, functions.iter().map(|(name, _)| *name).collect());

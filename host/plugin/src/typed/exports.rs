@@ -49,6 +49,10 @@ pub(crate) enum Function {
     Partitioner(interfaces::partitioner::Guest),
     /// `process-join-function`
     ProcessJoin(interfaces::process_join_function::Guest),
+    /// `join-function`
+    Join(interfaces::join_function::Guest),
+    /// `co-group-function`
+    CoGroup(interfaces::co_group_function::Guest),
 }
 
 /// All that one function needs.
@@ -111,6 +115,8 @@ impl TypedExports {
             FunctionKind::ProcessJoin => {
                 Function::ProcessJoin(load!(process_join_function, store, instance, pre))
             }
+            FunctionKind::Join => Function::Join(load!(join_function, store, instance, pre)),
+            FunctionKind::CoGroup => Function::CoGroup(load!(co_group_function, store, instance, pre)),
         };
         let checkpointed = if description.is_buffering() {
             Some(load!(checkpointed, store, instance, pre))

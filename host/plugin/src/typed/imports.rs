@@ -188,6 +188,32 @@ fn timer(data: &mut Data, register: bool, domain: TimeDomain, timestamp: Timesta
     scope.timer(op).map_err(trap)
 }
 
+/// Elements of the window at hand from where the guest stopped, by its place, before the element `end`.
+pub(super) fn window_page(data: &mut Data, place: usize, end: usize, max_bytes: u32) -> Vec<types::Element> {
+    let scope = &mut data.host;
+    let limit = scope.limits().output_bytes_max.min(max_bytes as usize);
+    let (mut index, mut at) = scope.window.taken[place];
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    while index < end {
+        let Some((timestamp, length)) = scope.window.elements.get(index).copied() else {
+            break;
+        };
+        bytes += length + ENTRY_BYTES;
+        if bytes > limit && !page.is_empty() {
+            break;
+        }
+        let value = scope.window.values.get(at..at + length).unwrap_or_default();
+        page.push(types::Element {
+            key: scope.keys.body(scope.record.key).to_vec(),
+            value: value.to_vec(),
+            timestamp,
+        });
+        (index, at) = (index + 1, at + length);
+    }
+    scope.window.taken[place] = (index, at);
+    page
+}
+
 impl window_context::Host for Data {
     fn window_start(&mut self) -> Result<i64> {
         window(self).map(|(start, _)| start)
@@ -199,25 +225,14 @@ impl window_context::Host for Data {
 
     fn next_elements(&mut self, max_bytes: u32) -> Result<Vec<types::Element>> {
         window(self)?;
-        let scope = &mut self.host;
-        let limit = scope.limits().output_bytes_max.min(max_bytes as usize);
-        let (mut index, mut at) = scope.window.taken;
-        let (mut page, mut bytes) = (Vec::new(), 0);
-        while let Some((timestamp, length)) = scope.window.elements.get(index).copied() {
-            bytes += length + ENTRY_BYTES;
-            if bytes > limit && !page.is_empty() {
-                break;
-            }
-            let value = scope.window.values.get(at..at + length).unwrap_or_default();
-            page.push(types::Element {
-                key: scope.keys.body(scope.record.key).to_vec(),
-                value: value.to_vec(),
-                timestamp,
-            });
-            (index, at) = (index + 1, at + length);
+        if self.host.window.left.is_some() {
+            return Err(trap(
+                "next-elements: the elements of a co-group are of two sides: use next-left and next-right"
+                    .to_owned(),
+            ));
         }
-        scope.window.taken = (index, at);
-        Ok(page)
+        let end = self.host.window.elements.len();
+        Ok(window_page(self, 0, end, max_bytes))
     }
 
     fn merged_windows(&mut self) -> Result<u32> {
@@ -242,7 +257,7 @@ impl window_context::Host for Data {
     }
 }
 
-fn window(data: &mut Data) -> Result<(Timestamp, Timestamp)> {
+pub(super) fn window(data: &mut Data) -> Result<(Timestamp, Timestamp)> {
     data.host.count_call().map_err(trap)?;
     let bounds = data.host.window.bounds;
     bounds.ok_or_else(|| trap("there is a window only while a part of a window is called".to_owned()))

@@ -4,6 +4,7 @@
 //! was wrong, and the call leaves no trace.
 
 mod broadcast_state;
+mod co_group_context;
 pub(crate) mod exports;
 mod imports;
 mod keyed_state;

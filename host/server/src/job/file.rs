@@ -156,7 +156,7 @@ pub enum RecordFormat {
 }
 
 /// One operator. Exactly one of `source`, `sink`, `function`, `async`, `key-by`, `partition`, `partition-custom`,
-/// `rolling`, `window`, `interval-join`, `union` and `assign-timestamps` says what it does.
+/// `rolling`, `window`, `interval-join`, `window-join`, `co-group`, `union` and `assign-timestamps` says what it does.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Operator {
@@ -188,6 +188,10 @@ pub struct Operator {
     pub window: Option<window::Window>,
     /// Pairs of elements of two keyed streams that are near each other in time: `inputs: [left, right]`.
     pub interval_join: Option<join::IntervalJoin>,
+    /// Pairs of elements of two keyed streams that are in one window: `inputs: [left, right]`.
+    pub window_join: Option<join::WindowJoin>,
+    /// The elements of two keyed streams in a window, those of one side may be none: `inputs: [left, right]`.
+    pub co_group: Option<join::WindowJoin>,
     /// `true`: merges its inputs.
     pub union: Option<bool>,
     /// Gives records timestamps and makes watermarks of them; watermarks of its input end here.

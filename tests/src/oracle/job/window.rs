@@ -65,6 +65,31 @@ pub(super) fn pipeline(case: &Case, parameters: &Value) -> Result<Pipeline, Miss
     })
 }
 
+/// Both inputs keyed by `key`, left and right.
+pub(super) fn join(case: &Case, parameters: &Value) -> Result<Pipeline, Missing> {
+    known(case, &["join", "assigner", "size", "slide", "gap", "lateness"])?;
+    let mut join = assigner(parameters)?;
+    if let Some(lateness) = parameters["lateness"].as_i64() {
+        join["lateness"] = ms(lateness);
+    }
+    let (transformation, function) = match parameters["join"].as_str().unwrap_or_default() {
+        "inner" => ("window-join", "oracle/pair"),
+        "cogroup" => ("co-group", "oracle/group"),
+        other => return missing(&format!("the join `{other}`")),
+    };
+    join["function"] = function.into();
+    Ok(Pipeline {
+        operators: vec![
+            json!({"uid": "left", "key-by": {"field": "key"}, "inputs": ["tape-1"]}),
+            json!({"uid": "right", "key-by": {"field": "key"}, "inputs": ["tape-2"]}),
+            json!({"uid": WINDOW, transformation: join, "inputs": ["left", "right"]}),
+        ],
+        last: WINDOW,
+        sides: Vec::new(),
+        keyed: true,
+    })
+}
+
 fn ms(ms: i64) -> Value {
     format!("{ms}ms").into()
 }

@@ -195,7 +195,10 @@ impl Master {
         }
         let head = head.unwrap_or_else(|| {
             let inputs = channels.inputs.remove(&subtask).unwrap_or_default();
-            Head::Channels(Box::new(Inputs::new(inputs, self.mode())))
+            Head::Channels(Box::new(match vertex.unites_inputs() {
+                true => Inputs::of_union(inputs, self.mode()),
+                false => Inputs::new(inputs, self.mode()),
+            }))
         });
         let counters = Arc::new(counters);
         let mut chain = Chain::new(nodes, edges, entry);

@@ -13,7 +13,46 @@ impl WindowSpec {
         match &self.function {
             WindowFunctionSpec::Fold { function, process } => Some(process.as_ref().unwrap_or(function)),
             WindowFunctionSpec::Process { function } => Some(function),
+            WindowFunctionSpec::Join { function, .. } | WindowFunctionSpec::CoGroup { function, .. } => {
+                function.as_deref()
+            }
             _ => None,
+        }
+    }
+
+    /// The format that the elements of its second input must have, where it has one.
+    pub(in crate::graph) fn second_format(&self) -> Option<Format> {
+        let function = match &self.function {
+            WindowFunctionSpec::Join { function, .. } | WindowFunctionSpec::CoGroup { function, .. } => {
+                function
+            }
+            _ => return None,
+        };
+        if self.reads_json() {
+            return Some(Format::Json);
+        }
+        let second = function
+            .as_ref()
+            .and_then(|function| function.description.second_input);
+        Some(second.unwrap_or_default())
+    }
+
+    /// Whether it is of two inputs: a window join or a co-group.
+    pub fn has_two_inputs(&self) -> bool {
+        matches!(
+            self.function,
+            WindowFunctionSpec::Join { .. } | WindowFunctionSpec::CoGroup { .. }
+        )
+    }
+
+    /// What validation has found out about the inputs.
+    pub(in crate::graph) fn set_formats(&mut self, inputs: [Format; 2]) {
+        match &mut self.function {
+            WindowFunctionSpec::Collect { format } => *format = inputs[0],
+            WindowFunctionSpec::Join { formats, .. } | WindowFunctionSpec::CoGroup { formats, .. } => {
+                *formats = inputs;
+            }
+            _ => {}
         }
     }
 
@@ -26,6 +65,9 @@ impl WindowSpec {
                 functions.extend(process.as_deref());
             }
             WindowFunctionSpec::Process { function } => functions.push(function),
+            WindowFunctionSpec::Join { function, .. } | WindowFunctionSpec::CoGroup { function, .. } => {
+                functions.extend(function.as_deref());
+            }
             _ => {}
         }
         if let AssignerSpec::Function { function, .. } = &self.assigner {
@@ -86,6 +128,28 @@ pub(super) fn check(spec: &WindowSpec) -> Result<(), String> {
             }
         }
         WindowFunctionSpec::Process { function } => check_process(spec, function)?,
+        WindowFunctionSpec::Join {
+            function: Some(function),
+            ..
+        } => {
+            is_one_of(
+                function,
+                &[FunctionKind::Join],
+                "is given the pairs of a window join",
+            )?;
+            check_state_names(function)?;
+        }
+        WindowFunctionSpec::CoGroup {
+            function: Some(function),
+            ..
+        } => {
+            is_one_of(
+                function,
+                &[FunctionKind::CoGroup],
+                "is given the sides of a co-group",
+            )?;
+            check_state_names(function)?;
+        }
         _ => {}
     }
     if let AssignerSpec::Function { function, .. } = &spec.assigner {
@@ -143,7 +207,13 @@ fn check_process(spec: &WindowSpec, function: &FunctionRef) -> Result<(), String
             state.name, function.description.name
         ));
     }
-    let taken = states
+    check_state_names(function)
+}
+
+fn check_state_names(function: &FunctionRef) -> Result<(), String> {
+    let taken = function
+        .description
+        .state
         .iter()
         .find(|state| OWN_STATES.contains(&state.name.as_str()) || state.name.starts_with("trigger-"));
     match taken {

@@ -2,6 +2,7 @@
 //!
 //! Namespace i of such a frame is that of pair i, so that a row names both by one index.
 
+use wasmill_engine::window::element::Element;
 use wasmill_engine::window::panes::{PaneId, Panes};
 use wasmill_model::row::{
     self, FLAG_EXTENSION, FLAG_KEYED, FLAG_NULL, FLAG_TIMESTAMP, HEADER_LEN, RowHeader,
@@ -45,6 +46,29 @@ impl LocalPanes {
     }
 }
 
+fn flag(set: bool, flag: u8) -> u8 {
+    if set { flag } else { 0 }
+}
+
+/// Their number, then each.
+fn put_elements<'w>(out: &mut Vec<u8>, elements: impl Iterator<Item = &'w Element<'w>>) {
+    let start = out.len();
+    put_u32(out, 0);
+    let mut count = 0u32;
+    for element in elements {
+        put_element(out, element);
+        count += 1;
+    }
+    out[start..start + 4].copy_from_slice(&count.to_le_bytes());
+}
+
+fn put_element(out: &mut Vec<u8>, element: &Element<'_>) {
+    put_u32(out, element.value.len() as u32);
+    out.push(flag(element.timestamp.is_some(), FLAG_TIMESTAMP) | flag(element.is_null, FLAG_NULL));
+    out.extend_from_slice(&element.timestamp.unwrap_or_default().to_le_bytes());
+    out.extend_from_slice(element.value);
+}
+
 impl FrameEncoder {
     /// Starts a frame with rows from the front of `work` and returns how many.
     pub(crate) fn panes(&mut self, work: PaneWork<'_>, bound: FrameBound, keys: &mut CallKeys) -> u32 {
@@ -67,7 +91,6 @@ impl FrameEncoder {
     fn pane_row(&mut self, row: &PaneRow<'_>, panes: &Panes, local: &mut LocalPanes, keys: &mut CallKeys) {
         let (key, namespace) = local.number(row.pane, panes, keys);
         keys.row(key);
-        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         let header = RowHeader {
             kind: row.kind,
             flags: FLAG_KEYED
@@ -91,15 +114,19 @@ impl FrameEncoder {
                 &value
             }
             PaneValue::Elements(elements) => {
-                put_u32(&mut value, elements.len() as u32);
-                for element in elements {
-                    put_u32(&mut value, element.value.len() as u32);
-                    value.push(
-                        flag(element.timestamp.is_some(), FLAG_TIMESTAMP) | flag(element.is_null, FLAG_NULL),
-                    );
-                    value.extend_from_slice(&element.timestamp.unwrap_or_default().to_le_bytes());
-                    value.extend_from_slice(element.value);
-                }
+                put_elements(&mut value, elements.iter());
+                &value
+            }
+            PaneValue::Sides(elements) => {
+                put_u32(&mut value, 0);
+                put_elements(&mut value, elements.iter().filter(|element| !element.is_second));
+                let left = value.len() as u32 - 4;
+                value[..4].copy_from_slice(&left.to_le_bytes());
+                put_elements(&mut value, elements.iter().filter(|element| element.is_second));
+                &value
+            }
+            PaneValue::Pair(pair) => {
+                pair.iter().for_each(|element| put_element(&mut value, element));
                 &value
             }
         };

@@ -2,8 +2,9 @@
 
 use wasmill_engine::error::TaskError;
 use wasmill_model::row::{
-    KIND_ADD, KIND_EVICT_BEFORE, KIND_FIRE, KIND_MERGE, KIND_PURGE, KIND_RESULT, KIND_TRIGGER_ELEMENT,
-    KIND_TRIGGER_EVENT_TIME, KIND_TRIGGER_MERGE, KIND_TRIGGER_PROCESSING_TIME, RowHeader,
+    KIND_ADD, KIND_CLEAR, KIND_EVICT_BEFORE, KIND_FIRE, KIND_MERGE, KIND_PURGE, KIND_RESULT,
+    KIND_TRIGGER_ELEMENT, KIND_TRIGGER_EVENT_TIME, KIND_TRIGGER_MERGE, KIND_TRIGGER_PROCESSING_TIME,
+    RowHeader,
 };
 
 use super::{TypedCaller, answer, emit, lied};
@@ -70,6 +71,24 @@ impl TypedCaller {
                 KIND_FIRE => function.call_process(store),
                 _ => function.call_clear(store),
             }))?,
+            // That the window is gone is nothing to a function without state of the window.
+            Function::CoGroup(_) if row.kind == KIND_CLEAR => {}
+            Function::CoGroup(function) => {
+                answer(guest.call(CallBudget::Call, |store| function.call_co_group(store)))?;
+            }
+            Function::Join(function) => {
+                let PaneValue::Pair(pair) = row.value else {
+                    return Err(Cause::Host(TaskError::host(
+                        "a join's function was given no pair",
+                    )));
+                };
+                let [left, right] = pair.map(|side| Element {
+                    key: self.element.key.clone(),
+                    value: side.value.to_vec(),
+                    timestamp: side.timestamp,
+                });
+                answer(guest.call(CallBudget::Call, |store| function.call_join(store, &left, &right)))?;
+            }
             Function::Trigger(function) => {
                 if let Some(result) = self.trigger_pane(guest, function, &row)? {
                     emit(guest, header, &[result])?;
@@ -110,7 +129,8 @@ impl TypedCaller {
         window.bounds = Some(panes.window(row.pane).bounds());
         window.namespace = namespace;
         window.merged = 0;
-        window.taken = (0, 0);
+        window.taken = Default::default();
+        window.left = None;
         window.elements.clear();
         window.values.clear();
         self.element.key.clear();
@@ -125,12 +145,17 @@ impl TypedCaller {
                     scope.keys.add_namespace(panes.state_key(*pane).namespace);
                 }
             }
-            PaneValue::Elements(elements) => {
-                for element in elements {
-                    window.elements.push((element.timestamp, element.value.len()));
-                    window.values.extend_from_slice(element.value);
-                }
+            PaneValue::Elements(elements) => elements.iter().for_each(|element| window.push(element)),
+            PaneValue::Sides(elements) => {
+                let (right, left): (Vec<_>, Vec<_>) = elements.iter().partition(|element| element.is_second);
+                left.into_iter().for_each(|element| window.push(element));
+                let taken = (window.elements.len(), window.values.len());
+                window.left = Some(taken.0);
+                window.taken[1] = taken;
+                right.into_iter().for_each(|element| window.push(element));
             }
+            // They are handed over as they are.
+            PaneValue::Pair(_) => {}
         }
     }
 

@@ -12,6 +12,7 @@ use wasmill_engine::window::function::{
     Step,
 };
 use wasmill_engine::window::panes::Panes;
+use wasmill_model::function::FunctionKind;
 use wasmill_model::row::RowRef;
 use wasmill_model::time::Timestamp;
 use wasmill_state::backend::StateId;
@@ -137,6 +138,7 @@ impl Results {
                 value: &self.bytes[place.clone()],
                 is_null: *is_null,
                 extension: &[],
+                is_second: false,
             })
             .collect();
         let mut results = self.each.iter().enumerate().peekable();
@@ -170,13 +172,19 @@ impl Results {
     }
 }
 
-/// A process window function.
-pub(crate) struct ComponentProcess(Part);
+/// A process window function, or a co-group function: that is given the same, by sides.
+pub(crate) struct ComponentProcess {
+    part: Part,
+    has_sides: bool,
+}
 
 impl ComponentProcess {
     /// Of one subtask.
     pub(crate) fn new(blueprint: Arc<Blueprint>) -> Self {
-        Self(Part::new(blueprint))
+        Self {
+            has_sides: blueprint.description().kind == FunctionKind::CoGroup,
+            part: Part::new(blueprint),
+        }
     }
 
     fn call(
@@ -191,8 +199,9 @@ impl ComponentProcess {
             steps,
             elements,
             panes,
+            has_sides: self.has_sides,
         };
-        self.0.call(&rows, context, |row, port, result| {
+        self.part.call(&rows, context, |row, port, result| {
             if let Some(ElementsStep::Fire { step, .. } | ElementsStep::Clear { step, .. }) =
                 steps.get(row as usize)
             {
@@ -205,7 +214,7 @@ impl ComponentProcess {
 
 impl ElementsFunction for ComponentProcess {
     fn open(&mut self, context: &mut OperatorContext) -> Result<(), TaskError> {
-        self.0.open(None, context)
+        self.part.open(None, context)
     }
 
     fn run(&mut self, call: ElementsCall<'_, '_, '_>) -> Result<(), TaskError> {
@@ -213,11 +222,11 @@ impl ElementsFunction for ComponentProcess {
     }
 
     fn close(&mut self, context: &mut OperatorContext) -> Result<(), TaskError> {
-        self.0.close(context)
+        self.part.close(context)
     }
 }
 
-fn emit(
+pub(super) fn emit(
     out: &mut Emitter<'_, '_>,
     step: wasmill_engine::window::emitter::StepId,
     port: u16,

@@ -3,6 +3,7 @@
 pub(crate) mod assigner;
 pub(crate) mod evictor;
 pub(crate) mod function;
+pub(crate) mod join;
 pub(crate) mod rows;
 pub(crate) mod trigger;
 

@@ -6,7 +6,9 @@ use wasmill_engine::window::element::Element;
 use wasmill_engine::window::function::{ElementsStep, Step};
 use wasmill_engine::window::panes::{PaneId, Panes};
 use wasmill_model::key;
-use wasmill_model::row::{KIND_ADD, KIND_CLEAR, KIND_FIRE, KIND_MERGE, KIND_PURGE, KIND_RESULT};
+use wasmill_model::row::{
+    KIND_ADD, KIND_CLEAR, KIND_CO_GROUP, KIND_FIRE, KIND_MERGE, KIND_PURGE, KIND_RESULT, KIND_WINDOW_PAIR,
+};
 use wasmill_model::time::Timestamp;
 
 /// One row.
@@ -30,6 +32,10 @@ pub(crate) enum PaneValue<'w> {
     Panes(&'w [PaneId]),
     /// Elements of the pane.
     Elements(&'w [Element<'w>]),
+    /// Elements of the pane, which are of two sides.
+    Sides(&'w [Element<'w>]),
+    /// A left and a right element of the pane.
+    Pair([Element<'w>; 2]),
 }
 
 impl<'w> PaneRow<'w> {
@@ -101,10 +107,13 @@ impl<'w> PaneWork<'w> {
     /// A row for an error.
     pub(crate) fn describe(self, index: u32) -> Vec<u8> {
         let row = self.row(index);
-        if let PaneValue::Bytes(value) = row.value
-            && !value.is_empty()
-        {
-            return value.to_vec();
+        match row.value {
+            PaneValue::Bytes(value) if !value.is_empty() => return value.to_vec(),
+            PaneValue::Pair(pair) => {
+                let [left, right] = pair.map(|side| if side.is_null { b"null" } else { side.value });
+                return [left, b" with ", right].concat();
+            }
+            _ => {}
         }
         let key = String::from_utf8_lossy(key::body(self.panes().key_bytes(row.pane))).into_owned();
         let (start, end) = self.panes().window(row.pane).bounds();
@@ -156,11 +165,17 @@ pub(crate) struct ElementsRows<'c> {
     pub(crate) steps: &'c [ElementsStep],
     pub(crate) elements: &'c [Element<'c>],
     pub(crate) panes: &'c Panes,
+    /// Whether the elements are of two sides, which the function is to tell apart.
+    pub(crate) has_sides: bool,
 }
 
 impl ElementsRows<'_> {
-    fn elements(&self, range: &Range<usize>) -> PaneValue<'_> {
-        PaneValue::Elements(&self.elements[range.clone()])
+    fn fire(&self, range: &Range<usize>) -> (u8, PaneValue<'_>) {
+        let elements = &self.elements[range.clone()];
+        match self.has_sides {
+            true => (KIND_CO_GROUP, PaneValue::Sides(elements)),
+            false => (KIND_FIRE, PaneValue::Elements(elements)),
+        }
     }
 }
 
@@ -174,19 +189,67 @@ impl PaneRows for ElementsRows<'_> {
     }
 
     fn row(&self, index: u32) -> PaneRow<'_> {
-        let (kind, pane, window, value) = match &self.steps[index as usize] {
+        let ((kind, value), pane, window) = match &self.steps[index as usize] {
             ElementsStep::Fire {
                 pane,
                 window,
                 elements,
                 ..
-            } => (KIND_FIRE, *pane, window, self.elements(elements)),
-            ElementsStep::Clear { pane, window, .. } => (KIND_CLEAR, *pane, window, PaneValue::Bytes(&[])),
+            } => (self.fire(elements), *pane, window),
+            ElementsStep::Clear { pane, window, .. } => ((KIND_CLEAR, PaneValue::Bytes(&[])), *pane, window),
         };
         PaneRow {
             timestamp: Some(window.max_timestamp()),
             value,
             ..PaneRow::bare(kind, pane)
+        }
+    }
+}
+
+/// A left element of a firing, with all right ones.
+pub(crate) struct Partners<'c> {
+    /// The number of its first pair.
+    pub(crate) first: u32,
+    pub(crate) pane: PaneId,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) left: Element<'c>,
+    /// By number.
+    pub(crate) right: &'c [usize],
+}
+
+/// The pairs of window joins.
+pub(crate) struct PairRows<'c> {
+    /// At least one.
+    pub(crate) partners: &'c [Partners<'c>],
+    pub(crate) len: u32,
+    pub(crate) elements: &'c [Element<'c>],
+    pub(crate) panes: &'c Panes,
+}
+
+impl PairRows<'_> {
+    /// Which left element a pair is of.
+    pub(crate) fn place(&self, index: u32) -> usize {
+        let behind = self.partners.partition_point(|partners| partners.first <= index);
+        behind.saturating_sub(1)
+    }
+}
+
+impl PaneRows for PairRows<'_> {
+    fn panes(&self) -> &Panes {
+        self.panes
+    }
+
+    fn len(&self) -> u32 {
+        self.len
+    }
+
+    fn row(&self, index: u32) -> PaneRow<'_> {
+        let partners = &self.partners[self.place(index)];
+        let right = partners.right[(index - partners.first) as usize];
+        PaneRow {
+            timestamp: Some(partners.timestamp),
+            value: PaneValue::Pair([partners.left, self.elements[right]]),
+            ..PaneRow::bare(KIND_WINDOW_PAIR, partners.pane)
         }
     }
 }

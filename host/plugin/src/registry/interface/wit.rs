@@ -3,7 +3,7 @@
 use wasmill_model::function::FunctionKind;
 
 /// Functions of the interfaces that the host offers, as in `wit/`.
-pub(super) const IMPORTS: [(&str, &[&str]); 11] = [
+pub(super) const IMPORTS: [(&str, &[&str]); 12] = [
     ("types", &[]),
     (
         "runtime",
@@ -79,6 +79,7 @@ pub(super) const IMPORTS: [(&str, &[&str]); 11] = [
             "use-window",
         ],
     ),
+    ("co-group-context", &["next-left", "next-right"]),
     (
         "requests",
         &[
@@ -200,6 +201,11 @@ pub(super) fn exports_of(kind: FunctionKind) -> Exports {
             "process-join-function",
             &[("process-pair", "func(ELEMENT, ELEMENT) -> result<_, ERROR>")],
         ),
+        FunctionKind::Join => (
+            "join-function",
+            &[("join", "func(ELEMENT, ELEMENT) -> result<_, ERROR>")],
+        ),
+        FunctionKind::CoGroup => ("co-group-function", &[("co-group", "func() -> result<_, ERROR>")]),
         FunctionKind::Window
         | FunctionKind::Trigger
         | FunctionKind::Evictor

@@ -15,6 +15,8 @@ pub(super) fn kind_of(operator: &Operator) -> Result<&'static str, String> {
         ("rolling", operator.rolling.is_some()),
         ("window", operator.window.is_some()),
         ("interval-join", operator.interval_join.is_some()),
+        ("window-join", operator.window_join.is_some()),
+        ("co-group", operator.co_group.is_some()),
         ("union", operator.union.is_some()),
         ("assign-timestamps", operator.assign_timestamps.is_some()),
     ];
@@ -26,7 +28,8 @@ pub(super) fn kind_of(operator: &Operator) -> Result<&'static str, String> {
         )),
         (None, _) => Err(
             "it does not say what it does: add one of `source`, `sink`, `function`, `async`, `key-by`, `partition`, \
-                          `partition-custom`, `rolling`, `window`, `interval-join`, `union`, `assign-timestamps`"
+                          `partition-custom`, `rolling`, `window`, `interval-join`, `window-join`, `co-group`, `union`, \
+                          `assign-timestamps`"
                 .to_owned(),
         ),
     }

@@ -91,10 +91,9 @@ impl Lowering<'_> {
             OperatorKind::Rolling {
                 aggregation: self.rolling(rolling)?,
             }
-        } else if let Some(window) = &operator.window {
+        } else if let Some((what, spec)) = self.windows(operator) {
             OperatorKind::Window {
-                spec: super::window::lower(window, &|name| self.part_ref(name))
-                    .map_err(|e| self.error("window", e))?,
+                spec: spec.map_err(|e| self.error(what, e))?,
             }
         } else if let Some(join) = &operator.interval_join {
             OperatorKind::IntervalJoin {
@@ -142,7 +141,10 @@ impl Lowering<'_> {
                 .interval_join
                 .as_ref()
                 .is_some_and(|join| join.function.is_some());
-        let configured = matches!(what, "source" | "sink" | "function" | "async" | "window");
+        let configured = matches!(
+            what,
+            "source" | "sink" | "function" | "async" | "window" | "window-join" | "co-group"
+        );
         if operator.config.is_some() && !configured && !calls_function {
             return Err(self.error("config", format!("`{what}` has no `config`: remove it")));
         }
@@ -206,19 +208,19 @@ impl Lowering<'_> {
             }
             None => {}
         }
-        if let Some(window) = &from.window {
+        if let Some((what, spec)) = self.windows(from) {
             // What does not hold is said at the window itself.
-            let Ok(spec) = super::window::lower(window, &|name| self.part_ref(name)) else {
+            let Ok(spec) = spec else {
                 return Ok(());
             };
             let outputs = spec.side_outputs();
             let names: Vec<_> = outputs.iter().map(|(name, _)| *name).collect();
             return match names.contains(&side) {
                 true => Ok(()),
-                false if side == LATE => Err(format!(
+                false if side == LATE && what == "window" => Err(format!(
                     "`{uid}` drops late elements: write `late-output: true` there"
                 )),
-                false if names.is_empty() => {
+                false if names.is_empty() && what == "window" => {
                     Err(unknown(&format!("`{uid}` has no side output"), side, &[LATE]))
                 }
                 false => Err(unknown(&format!("`{uid}` has no side output"), side, &names)),

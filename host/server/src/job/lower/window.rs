@@ -14,22 +14,33 @@ pub(super) type Find<'f> = dyn Fn(&str) -> Result<FunctionRef, String> + 'f;
 
 /// The window that the file describes; the error says what to write.
 pub(super) fn lower(window: &Window, find: &Find<'_>) -> Result<WindowSpec, String> {
+    let function = function(&window.function, find)?;
+    with_function("window", window, function, find)
+}
+
+/// The window that the file describes under the name `what`, but for what it computes.
+pub(super) fn with_function(
+    what: &str,
+    window: &Window,
+    function: WindowFunctionSpec,
+    find: &Find<'_>,
+) -> Result<WindowSpec, String> {
     let trigger = window.trigger.as_ref().map(|said| trigger(said, find));
     let evictor = window.evictor.as_ref().map(|said| evictor(said, find));
     let spec = WindowSpec {
-        assigner: assigner(window, find)?,
+        assigner: assigner(what, window, find)?,
         trigger: trigger.transpose()?,
         evictor: evictor.transpose()?,
         lateness_ms: window.lateness.map_or(Ok(0), ms)?,
         late_output: window.late_output == Some(true),
         all: window.all == Some(true),
-        function: function(&window.function, find)?,
+        function,
     };
     spec.check()?;
     Ok(spec)
 }
 
-fn assigner(window: &Window, find: &Find<'_>) -> Result<AssignerSpec, String> {
+fn assigner(what: &str, window: &Window, find: &Find<'_>) -> Result<AssignerSpec, String> {
     let clock = match window.time {
         None | Some(Clock::Event) => WindowClock::Event,
         Some(Clock::Processing) => WindowClock::Processing,
@@ -76,9 +87,11 @@ fn assigner(window: &Window, find: &Find<'_>) -> Result<AssignerSpec, String> {
         let function = Box::new(find(name)?);
         Ok(AssignerSpec::Function { clock, function })
     });
-    let assigner = one([tumbling, sliding, session, global, count, own]).ok_or(
-        "`window` takes exactly one of `tumbling`, `sliding`, `session`, `global`, `count` and `assigner`",
-    )??;
+    let assigner = one([tumbling, sliding, session, global, count, own]).ok_or_else(|| {
+        format!(
+            "`{what}` takes exactly one of `tumbling`, `sliding`, `session`, `global`, `count` and `assigner`"
+        )
+    })??;
     if window.time.is_some() && (window.global.is_some() || window.count.is_some()) {
         return Err("`time` belongs to `tumbling`, `sliding` and `session`: remove it".to_owned());
     }
