@@ -97,7 +97,7 @@ plugins: {{o: {functions}, c: {partition}}}
 operators:
 "
     );
-    let mut sink = |name: &str, input: &str, format: &str, rest: &str| {
+    let sink = |name: &str, input: &str, format: &str, rest: &str| {
         format!(
             "{rest}  - {{uid: out-{name}, sink: files, config: {{path: \"{directory}/{out}/{name}\"}}, format: {format}, inputs: [{input}]}}\n"
         )
