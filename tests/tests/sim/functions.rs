@@ -1,13 +1,14 @@
 //! The functions of the simulated job: ordinary implementations of the product's operator.
 //!
 //! (pass →) (ask →) count (value state, a timer a key) → gather (map and list state, a timer a key) → buffer (operator
-//! state). What they emit does not depend on the order in which records meet.
+//! state); at times also two functions of two inputs. What they emit does not depend on the order in which records meet.
 
 pub(crate) mod ask;
 mod buffer;
 mod count;
 mod gather;
 mod pass;
+pub(crate) mod several;
 
 use serde_json::Value;
 use wasmill_engine::asynchronous::AsyncFunction;
@@ -49,6 +50,8 @@ impl FunctionProvider for Functions {
             ))),
             "pass" => Ok(Box::new(pass::Pass)),
             "gather" => Ok(Box::new(gather::Gather::new(self.external.clone()))),
+            "both" => Ok(Box::new(several::Both::new(self.external.clone()))),
+            "known" => Ok(Box::new(several::Known::new(self.external.clone())?)),
             "buffer" => Ok(Box::new(buffer::Buffer::default())),
             other => Err(TaskError::user(format!("there is no function `{other}`"))),
         }

@@ -1,5 +1,6 @@
 //! The simulated job: source (→ partition → pass) (→ ask) → key-by → count → key-by → gather (→ buffer) → sink: two hash exchanges, so
-//! that channels are aligned at two levels. At times sliding windows count the keys' records beside that. Parallelisms, chaining, the partition and how watermarks are made are drawn anew
+//! that channels are aligned at two levels. At times sliding windows count the keys' records beside that, the keyed stream is joined
+//! with itself, and functions of two inputs share state or have it broadcast. Parallelisms, chaining, the partition and how watermarks are made are drawn anew
 //! for every start.
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use wasmill_engine::registry::Registry;
 use wasmill_model::function::{Format, GRANT_HTTP};
 use wasmill_model::graph::asynchronous::{AsyncSpec, OutputMode, RetrySpec};
+use wasmill_model::graph::join::IntervalJoinSpec;
 use wasmill_model::graph::window::{AssignerSpec, WindowClock, WindowFunctionSpec, WindowSpec};
 use wasmill_model::graph::{
     CheckpointMode, CheckpointSettings, FunctionRef, InputRef, JobSettings, KeySelector, LogicalGraph,
@@ -31,6 +33,9 @@ pub(crate) const WINDOW_MS: i64 = 40;
 /// From one window to the next.
 pub(crate) const SLIDE_MS: i64 = 16;
 
+/// How far apart records are that are joined.
+pub(crate) const DISTANCE_MS: i64 = 4;
+
 /// What stays the same at every start.
 #[derive(Clone)]
 pub(crate) struct Shape {
@@ -44,6 +49,8 @@ pub(crate) struct Shape {
     /// depends on what has come by then.
     pub(crate) has_idleness: bool,
     pub(crate) has_windows: bool,
+    /// Whether there are a join and functions of two inputs.
+    pub(crate) has_several: bool,
     /// Bytes by which values of keyed state are longer than they need be.
     padding: usize,
 }
@@ -83,6 +90,7 @@ impl Shape {
             has_ask: random.clone().once_in(2),
             has_idleness: random.once_in(4),
             has_windows: random.once_in(2),
+            has_several: random.clone().once_in(3),
             // So long that state does not fit into the manifest.
             padding: [0, 0, 0, 25_000][random.below(4) as usize],
         }
@@ -114,6 +122,20 @@ impl Shape {
             }
         }
         counts
+    }
+
+    /// How many pairs of records each key has that are [`DISTANCE_MS`] apart at most.
+    pub(crate) fn pairs(&self) -> Counts {
+        let times = |shard: &Vec<String>| (0..).zip(shard.clone()).collect::<Vec<(i64, String)>>();
+        let all: Vec<_> = self.input.iter().flat_map(times).collect();
+        let mut pairs = Counts::new();
+        for (left, key) in &all {
+            let partners = all
+                .iter()
+                .filter(|(right, other)| other == key && (right - left).abs() <= DISTANCE_MS);
+            *pairs.entry(key.clone()).or_default() += partners.count() as u64;
+        }
+        pairs
     }
 
     /// Ascending within each shard, so that no record is late unless idle streams are left out.
@@ -153,6 +175,10 @@ impl Shape {
         }
         operators.add_key_by("key", KeySelector::Value);
         let windows = self.has_windows.then(|| operators.branch("windows", windows()));
+        let several = match self.has_several {
+            true => operators.several(),
+            false => Vec::new(),
+        };
         operators.add("count", function("count", "process"), None);
         operators.add_key_by("key-again", KeySelector::Field("1".to_owned()));
         operators.add("gather", function("gather", "process"), None);
@@ -167,6 +193,9 @@ impl Shape {
         operators.add("sink", sink, None);
         if let (Some(windows), Some(sink)) = (windows, operators.list.last_mut()) {
             sink.inputs.push(windows);
+        }
+        if let Some(sink) = operators.list.last_mut() {
+            sink.inputs.extend(several);
         }
         let mut graph = LogicalGraph {
             name: "simulated".to_owned(),
@@ -210,6 +239,17 @@ fn windows() -> OperatorKind {
 
 fn function(name: &str, kind: &str) -> OperatorKind {
     function_of(name, kind, "csv")
+}
+
+/// A process function of two inputs; `broadcast` is its state where the second is broadcast.
+fn two_inputs(name: &str, broadcast: Option<&str>) -> OperatorKind {
+    let mut kind = function(name, "process");
+    if let OperatorKind::Function { description, .. } = &mut kind {
+        description.second_input = Some(Format::Raw);
+        let declared = broadcast.map(|name| serde_json::from_value(json!([{"name": name}])).unwrap());
+        description.broadcast_state = declared;
+    }
+    kind
 }
 
 fn function_of(name: &str, kind: &str, output: &str) -> OperatorKind {
@@ -298,6 +338,32 @@ impl Operators<'_> {
         let tail = self.tail.clone();
         self.add(uid, kind, None);
         std::mem::replace(&mut self.tail, tail).unwrap()
+    }
+
+    /// A join of the keyed stream with itself, and functions of two inputs.
+    fn several(&mut self) -> Vec<InputRef> {
+        let spec = IntervalJoinSpec {
+            lower_ms: -DISTANCE_MS,
+            upper_ms: DISTANCE_MS,
+            lower_exclusive: false,
+            upper_exclusive: false,
+            late_outputs: false,
+            function: None,
+            formats: [Format::Raw; 2],
+        };
+        let join = self.branch("join", OperatorKind::IntervalJoin { spec });
+        let both = self.branch("both", two_inputs("both", None));
+        let partitioner = Partitioner::Broadcast;
+        let all = self.branch("to-all", OperatorKind::Partition { partitioner });
+        let known = self.branch("known", two_inputs("known", Some("known")));
+        for operator in &mut self.list {
+            match operator.uid.as_str() {
+                "join" | "both" => operator.inputs.push(operator.inputs[0].clone()),
+                "known" => operator.inputs.push(all.clone()),
+                _ => {}
+            }
+        }
+        vec![join, both, known]
     }
 
     fn add(&mut self, uid: &str, kind: OperatorKind, parallelism: Option<u32>) {

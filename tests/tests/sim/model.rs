@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::functions::several::SECOND;
+
 /// Records by key.
 pub(crate) type Counts = BTreeMap<String, u64>;
 
@@ -125,6 +127,31 @@ pub(crate) fn take_windows(committed: &mut Vec<String>) -> Result<WindowCounts, 
         }
     }
     Ok(counts)
+}
+
+/// Takes what the join and the functions of two inputs have given out of what is committed.
+pub(crate) fn take_several(committed: &mut Vec<String>) -> Vec<String> {
+    let is_theirs = |line: &mut String| line.starts_with('~') || line.starts_with("{\"left\"");
+    committed.extract_if(.., is_theirs).collect()
+}
+
+/// That each pair came once, and each key told once of all that both inputs had.
+pub(crate) fn several_equal(counts: &Counts, pairs: &Counts, lines: &[String]) -> Result<(), String> {
+    let mut expected = Vec::new();
+    for (key, count) in counts {
+        expected.push(format!("~both,{key},{}", count + count * SECOND));
+        expected.push(format!("~known,{key},{}", counts.len()));
+        let pair = format!("{{\"left\":\"{key}\",\"right\":\"{key}\"}}");
+        let pairs = pairs.get(key).copied().unwrap_or_default() as usize;
+        expected.extend(std::iter::repeat_n(pair, pairs));
+    }
+    expected.sort();
+    let mut lines = lines.to_vec();
+    lines.sort();
+    match wasmill_tests::text::difference(&lines, &expected) {
+        None => Ok(()),
+        Some(difference) => Err(format!("of several streams: {difference}")),
+    }
 }
 
 /// That every record is counted once in each of its windows.

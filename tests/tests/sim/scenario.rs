@@ -131,6 +131,7 @@ impl Scenario {
     fn compare(&mut self, ending: &Ending) -> Result<(), String> {
         self.print(|| format!("the job has ended: {ending:?}"));
         let mut committed = self.external.lock().unwrap().committed();
+        let several = model::take_several(&mut committed);
         let windows = model::take_windows(&mut committed)?;
         let input = self.shape.counts();
         let exactly = self.shape.is_exactly_once();
@@ -142,6 +143,10 @@ impl Scenario {
                 model::nothing_is_lost(&input, &committed)?;
                 if exactly && self.modelled {
                     model::windows_equal(&self.shape.windows(), &windows)?;
+                    // A drained stop ends what they wait for.
+                    if self.shape.has_several && self.outcome.drained == 0 {
+                        model::several_equal(&input, &self.shape.pairs(), &several)?;
+                    }
                 }
                 input
             }
