@@ -65,8 +65,13 @@ impl Valve {
         state.idle = true;
         state.counted = false;
         let watermark = state.watermark;
+        // IMPORTANT: as in Flink only one that held the clock back lets it go on; what a channel that has just come
+        // back would let it do waits for the next watermark.
         if self.channels.iter().any(|c| !c.idle) {
-            return self.minimum(out);
+            if watermark == self.out {
+                self.minimum(out);
+            }
+            return;
         }
         // Nobody will advance the clock by itself: it goes as far as anybody has been. Not where the last one
         // had come back behind the clock.
@@ -123,6 +128,23 @@ mod tests {
         assert_eq!(on(&mut valve, 1, Watermark(5)), [Watermark(5)]);
         assert_eq!(on(&mut valve, 1, Watermark(20)), [Watermark(10)]);
         assert_eq!(on(&mut valve, 1, Watermark(30)), []);
+    }
+
+    #[test]
+    fn a_channel_that_falls_idle_lets_the_clock_go_on_only_where_it_held_it_back() {
+        let mut valve = Valve::new(3);
+        for (channel, watermark) in [(0, 5), (1, 9), (2, 3)] {
+            on(&mut valve, channel, Watermark(watermark));
+        }
+        assert_eq!(on(&mut valve, 1, Idle), []);
+        assert_eq!(on(&mut valve, 2, Idle), [Watermark(5)]);
+        // Comes back behind the clock, and does not hold it back.
+        assert_eq!(on(&mut valve, 2, Active), []);
+        assert_eq!(on(&mut valve, 0, Idle), []);
+        // Ahead of the clock, and the only one that counts: the clock goes on with the next watermark.
+        assert_eq!(on(&mut valve, 1, Active), []);
+        assert_eq!(on(&mut valve, 2, Idle), []);
+        assert_eq!(on(&mut valve, 1, Watermark(10)), [Watermark(10)]);
     }
 
     #[test]
