@@ -16,6 +16,9 @@ const ENTRY_OVERHEAD_BYTES: u64 = 16;
 /// So few keys that the host's memory is all but their state.
 const FEW_KEYS: u64 = 1_000;
 
+/// Longer than any run.
+const WINDOWS: &str = "window: {tumbling: {size: 1000h}, function: {count: true}}";
+
 /// What a host takes for its start is over by then.
 const SETTLED: Duration = Duration::from_secs(3);
 
@@ -39,13 +42,34 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
     bench.report(&Figure::new("memory.entry-ratio", entry / allowed, "ratio").with_bar(Bar::AtMost(2.0)))?;
 
     let written = Counting::start(bench, "memory-checkpoint", keys, bench.settings.large_interval)?;
-    let before = written.checkpoints()?;
-    let mut peak = 0;
-    while written.checkpoints()? < before + 2 {
-        peak = peak.max(written.resident_bytes()?);
+    let entry = peak(&written)?.saturating_sub(base) as f64 / keys as f64;
+    let ratio = Figure::new("memory.entry-ratio-in-checkpoint", entry / allowed, "ratio");
+    bench.report(&ratio.with_bar(Bar::AtMost(3.0)))
+}
+
+/// The most that a host takes while two checkpoints are written.
+fn peak(counting: &Counting) -> Result<u64> {
+    let (before, mut peak) = (counting.checkpoints()?, 0);
+    while counting.checkpoints()? < before + 2 {
+        peak = peak.max(counting.resident_bytes()?);
         thread::sleep(Duration::from_millis(20));
     }
-    let entry = peak.saturating_sub(base) as f64 / keys as f64;
-    let ratio = Figure::new("memory.entry-ratio-in-checkpoint", entry / allowed, "ratio");
+    Ok(peak)
+}
+
+/// Of windows that hold one accumulator a key, and do not end.
+pub(super) fn windows(bench: &mut Bench) -> Result<()> {
+    let (keys, interval) = (bench.settings.large_keys, bench.settings.large_interval);
+    let start = |bench: &Bench, data: &str, keys: u64, interval| {
+        Counting::start_with(WINDOWS, bench, data, keys, interval)
+    };
+    let base = start(bench, "windows-few", FEW_KEYS, Duration::ZERO)?.resident_bytes()?;
+    let allowed = (ENTRY_BYTES + ENTRY_OVERHEAD_BYTES) as f64;
+    let entry = |resident: u64| resident.saturating_sub(base) as f64 / keys as f64 / allowed;
+    let between = entry(start(bench, "windows-many", keys, Duration::ZERO)?.resident_bytes()?);
+    let ratio = Figure::new("windows.entry-ratio", between, "ratio");
+    bench.report(&ratio.with_bar(Bar::AtMost(2.0)))?;
+    let written = entry(peak(&start(bench, "windows-checkpoint", keys, interval)?)?);
+    let ratio = Figure::new("windows.entry-ratio-in-checkpoint", written, "ratio");
     bench.report(&ratio.with_bar(Bar::AtMost(3.0)))
 }

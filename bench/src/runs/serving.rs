@@ -40,13 +40,25 @@ pub(super) fn host(bench: &Bench, data: &str, component: &str) -> Result<Host> {
 }
 
 impl Counting {
-    /// Submits the count over `keys` keys and waits until each was seen.
+    /// Submits the component's count over `keys` keys and waits until each was seen.
     pub(super) fn start(bench: &Bench, data: &str, keys: u64, interval: Duration) -> Result<Counting> {
+        Self::start_with("function: counts/keyed-count", bench, data, keys, interval)
+    }
+
+    /// The same for an operator that counts as a job file says it.
+    pub(super) fn start_with(
+        count: &str,
+        bench: &Bench,
+        data: &str,
+        keys: u64,
+        interval: Duration,
+    ) -> Result<Counting> {
         let host = host(bench, data, "keyed_count")?;
         let longest = format!("user-{}", keys - 1).len();
         let job = Job::new("large-state")
             .with_plugin("keyed_count")
             .with("keys", keys)
+            .with("count", count)
             .with(
                 "padding",
                 "x".repeat(ENTRY_BYTES as usize - VALUE_BYTES - longest),

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use super::memory;
 use crate::bench::Bench;
 use crate::figure::{Bar, Figure};
 use crate::flink::FlinkJob;
@@ -79,7 +80,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
     for (name, keys) in [("1k-keys", FEW_KEYS), ("100k-keys", MANY_KEYS)] {
         long(bench, name, keys)?;
     }
-    Ok(())
+    memory::windows(bench)
 }
 
 /// The slide stays, the size grows: what an element costs must hardly change.
