@@ -12,6 +12,7 @@
 /// | `aggregate` | [`AggregateFunction`](crate::AggregateFunction) |
 /// | `process` | [`KeyedProcessFunction`](crate::KeyedProcessFunction) |
 /// | `window` | [`ProcessWindowFunction`](crate::ProcessWindowFunction) |
+/// | `apply` | [`WindowFunction`](crate::window::WindowFunction) |
 /// | `trigger` | [`Trigger`](crate::window::Trigger) |
 /// | `evictor` | [`Evictor`](crate::window::Evictor) |
 /// | `window_assigner` | [`WindowAssigner`](crate::window::WindowAssigner) |

@@ -20,8 +20,9 @@ use crate::function::{
 use crate::operator_state::{RestoreContext, SnapshotContext};
 use crate::record::Input;
 use crate::window::{
-    CoGroupFunction, CoGroupRunner, Evictor, EvictorRunner, JoinFunction, JoinRunner, ProcessWindowFunction,
-    Trigger, TriggerRunner, WindowAssigner, WindowAssignerRunner, WindowRunner,
+    ApplyRunner, CoGroupFunction, CoGroupRunner, Evictor, EvictorRunner, JoinFunction, JoinRunner,
+    ProcessWindowFunction, Trigger, TriggerRunner, WindowAssigner, WindowAssignerRunner, WindowFunction,
+    WindowRunner,
 };
 
 /// One function of a component: its name and how it is made. [`export!`](crate::export) writes these.
@@ -82,6 +83,12 @@ impl Registration {
     /// A [`ProcessWindowFunction`].
     pub const fn window<F: ProcessWindowFunction>(name: &'static str) -> Self {
         let make = || -> Box<dyn Runner> { Box::new(WindowRunner::<F>::default()) };
+        Self { name, make }
+    }
+
+    /// A [`WindowFunction`].
+    pub const fn apply<F: WindowFunction>(name: &'static str) -> Self {
+        let make = || -> Box<dyn Runner> { Box::new(ApplyRunner::<F>::default()) };
         Self { name, make }
     }
 

@@ -102,7 +102,7 @@ pub use state::{
 
 pub use window::{
     CoGroupFunction, Elements, Evictor, JoinFunction, ProcessWindowFunction, Trigger, TriggerResult, Window,
-    WindowAssigner,
+    WindowAssigner, WindowFunction,
 };
 
 /// Everything that a function is written with.
@@ -119,6 +119,6 @@ pub mod prelude {
         ReducingState, Registration, RestoreContext, Result, RuntimeContext, SideOutput, SnapshotContext,
         StateOptions, StateTtl, StateVisibility, TimeDomain, Timer, TimestampAssigner, Trigger,
         TriggerResult, UpdateType, ValueState, WatermarkGenerator, WatermarkOutput, Window, WindowAssigner,
-        Writer,
+        WindowFunction, Writer,
     };
 }

@@ -4,6 +4,7 @@
 //! window as it is; the traits here are for what those cannot do. A job file names them in `window`, those of
 //! two streams in `window-join` and `co-group`.
 
+mod apply;
 mod assigner;
 mod elements;
 mod evictor;
@@ -11,6 +12,7 @@ mod join;
 mod process;
 mod trigger;
 
+pub use apply::WindowFunction;
 pub use assigner::WindowAssigner;
 pub use elements::{Element, Elements};
 pub use evictor::Evictor;
@@ -18,6 +20,7 @@ pub use join::{CoGroupFunction, JoinFunction};
 pub use process::ProcessWindowFunction;
 pub use trigger::{Trigger, TriggerResult};
 
+pub(crate) use apply::ApplyRunner;
 pub(crate) use assigner::WindowAssignerRunner;
 pub(crate) use evictor::EvictorRunner;
 pub(crate) use join::{CoGroupRunner, JoinRunner};

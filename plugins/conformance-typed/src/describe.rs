@@ -49,7 +49,9 @@ pub const DESCRIPTION: &str = r#"{"version":1,"functions":[
  "side-outputs":[{"name":"same","format":"lines"}]},
 {"name":"co-group","kind":"co-group","input":"lines","second-input":"lines","output":"lines",
  "state":[{"name":"groups","kind":"value","encoding":"u64-le"}],
- "side-outputs":[{"name":"alone","format":"lines"}]}
+ "side-outputs":[{"name":"alone","format":"lines"}]},
+{"name":"apply","kind":"window","input":"lines","output":"lines"},
+{"name":"evictor","kind":"evictor","input":"lines"}
 ]}"#;
 
 /// What follows `"name":` in an object without nested objects.

@@ -12,6 +12,7 @@ mod process_join;
 mod streams;
 mod time;
 mod window_join;
+mod windows;
 
 #[allow(unsafe_code, missing_docs)] // Generated.
 mod bindings {
@@ -25,6 +26,8 @@ mod bindings {
                 include wasmill:function/process-join@1.0.0;
                 include wasmill:function/window-join@1.0.0;
                 include wasmill:function/co-group@1.0.0;
+                include wasmill:function/window@1.0.0;
+                include wasmill:function/window-evictor@1.0.0;
                 include wasmill:function/co-map@1.0.0;
                 include wasmill:function/co-flat-map@1.0.0;
                 include wasmill:function/co-process@1.0.0;

@@ -9,6 +9,7 @@ mod process_join;
 mod streams;
 mod time;
 mod window_join;
+mod windows;
 
 use wasmill_sdk::prelude::*;
 
@@ -171,4 +172,6 @@ wasmill_sdk::export! {
     "process-join" => process_join process_join::ProcessJoin,
     "join" => join window_join::Join,
     "co-group" => co_group window_join::CoGroup,
+    "apply" => apply windows::Joined,
+    "evictor" => evictor windows::Endings,
 }

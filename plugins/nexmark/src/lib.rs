@@ -4,6 +4,7 @@ mod averages;
 mod event;
 mod highest;
 mod local_items;
+mod new_users;
 mod single;
 mod winners;
 
@@ -23,4 +24,5 @@ wasmill_sdk::export! {
     "hottest" => process highest::Hottest,
     "highest" => aggregate highest::Highest,
     "of-window" => window highest::OfWindow,
+    "new-sellers" => keyed_co_process new_users::NewSellers,
 }

@@ -19,6 +19,7 @@ mod restarts;
 mod state;
 mod streams;
 mod window_examples;
+mod windows;
 
 /// The components that hold every kind of function: by the SDK on the frame world, and by bare bindings on
 /// the typed worlds.

@@ -83,6 +83,7 @@ fn nexmark_queries_of_windows_give_what_the_model_gives() -> Result<()> {
     let (_, events) = events(&example, &host)?;
     query(&example, &host, "q5", events.hot_items())?;
     query(&example, &host, "q7", events.highest_bids())?;
+    query(&example, &host, "q8", events.new_sellers())?;
     query(&example, &host, "q11", events.sessions())
 }
 

@@ -196,6 +196,21 @@ impl Events {
         highest.collect()
     }
 
+    /// Query 8.
+    pub(super) fn new_sellers(&self) -> Vec<String> {
+        let window = |event: &Value| time(event, "dateTime").div_euclid(10_000);
+        let sells = |person: &&Value| {
+            let mut own = self.auctions.iter().filter(|a| a["seller"] == person["id"]);
+            own.any(|auction| window(auction) == window(person))
+        };
+        let sellers = self.persons.iter().filter(sells);
+        let line = |person: &Value| {
+            let name = person["name"].as_str().unwrap_or_default();
+            format!("{},{name},{}", person["id"], window(person) * 10_000)
+        };
+        sellers.map(line).collect()
+    }
+
     /// Query 11.
     pub(super) fn sessions(&self) -> Vec<String> {
         let mut times: BTreeMap<u64, Vec<i64>> = BTreeMap::new();

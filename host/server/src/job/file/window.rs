@@ -161,7 +161,8 @@ pub struct Evictor {
     pub after: Option<bool>,
 }
 
-/// What a window computes. Exactly one of the fields but `tie`; `process` may stand behind `reduce` and `aggregate`.
+/// What a window computes. Exactly one of the fields but `tie`; `process` (or `apply`) may stand behind `reduce` and
+/// `aggregate`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct WindowFunction {
@@ -176,6 +177,8 @@ pub struct WindowFunction {
     /// `PLUGIN/FUNCTION`: a component's process window function, over all elements or over the one result of
     /// `reduce` or `aggregate`.
     pub process: Option<String>,
+    /// Another word for `process`, of which one is said.
+    pub apply: Option<String>,
     /// Sum of a field of JSON records; the other fields are those of the first record.
     pub sum: Option<String>,
     /// Least value of a field.

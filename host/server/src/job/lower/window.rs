@@ -211,8 +211,8 @@ fn function(function: &WindowFunction, find: &Find<'_>) -> Result<WindowFunction
     }
     one(said).ok_or_else(|| {
         "a window's `function` takes exactly one of `count: true`, `collect: true`, `sum`, `min`, `max`, `min-by` and \
-         `max-by` (each a field), `reduce`, `aggregate` and `process` (each `plugin/function`; `process` also behind one \
-         of the other two)"
+         `max-by` (each a field), `reduce`, `aggregate` and `process` (each `plugin/function`; `process`, or `apply`, \
+         also behind one of the other two)"
             .to_owned()
     })
 }
@@ -223,6 +223,7 @@ fn component(function: &WindowFunction, find: &Find<'_>) -> Option<Result<Window
         reduce: None,
         aggregate: None,
         process: None,
+        apply: None,
         ..function.clone()
     };
     let boxed = |name: &String| find(name).map(Box::new);
@@ -235,15 +236,21 @@ fn component(function: &WindowFunction, find: &Find<'_>) -> Option<Result<Window
             ));
         }
     };
-    if fold.is_none() && function.process.is_none() {
-        return None;
-    }
+    let process = match (&function.process, &function.apply) {
+        (None, None) if fold.is_none() => return None,
+        (said, None) | (None, said) => said,
+        (Some(_), Some(_)) => {
+            return Some(Err(
+                "`apply` is another word for `process`: say one of them".to_owned()
+            ));
+        }
+    };
     if native != WindowFunction::default() {
         return Some(Err(
             "a window computes by functions of the host or by components: remove one of them".to_owned(),
         ));
     }
-    let process = function.process.as_ref().map(boxed).transpose();
+    let process = process.as_ref().map(boxed).transpose();
     Some(process.and_then(|process| match (fold, process) {
         (Some(fold), process) => Ok(WindowFunctionSpec::Fold {
             function: boxed(fold)?,
