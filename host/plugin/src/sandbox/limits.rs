@@ -174,6 +174,15 @@ mod tests {
     }
 
     #[test]
+    fn every_limit_is_documented() {
+        let documentation = include_str!("../../../../docs/job-file.md");
+        let limits = serde_json::to_value(Limits::default()).unwrap();
+        for name in limits.as_object().unwrap().keys() {
+            assert!(documentation.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+
+    #[test]
     fn an_unknown_limit_is_named_with_those_that_exist() {
         let message = Limits::parse(&json!({"memory": 1})).unwrap_err().to_string();
         assert!(
