@@ -24,5 +24,5 @@ wasmill_sdk::export! {
     "hottest" => process highest::Hottest,
     "highest" => aggregate highest::Highest,
     "of-window" => window highest::OfWindow,
-    "new-sellers" => keyed_co_process new_users::NewSellers,
+    "new-sellers" => co_group new_users::NewSellers,
 }
