@@ -20,7 +20,7 @@ use crate::function::{
 use crate::operator_state::{RestoreContext, SnapshotContext};
 use crate::record::Input;
 use crate::window::{
-    ApplyRunner, CoGroupFunction, CoGroupRunner, Evictor, EvictorRunner, JoinFunction, JoinRunner,
+    Applied, CoGroupFunction, CoGroupRunner, Evictor, EvictorRunner, JoinFunction, JoinRunner,
     ProcessWindowFunction, Trigger, TriggerRunner, WindowAssigner, WindowAssignerRunner, WindowFunction,
     WindowRunner,
 };
@@ -88,7 +88,7 @@ impl Registration {
 
     /// A [`WindowFunction`].
     pub const fn apply<F: WindowFunction>(name: &'static str) -> Self {
-        let make = || -> Box<dyn Runner> { Box::new(ApplyRunner::<F>::default()) };
+        let make = || -> Box<dyn Runner> { Box::new(WindowRunner::<Applied<F>>::default()) };
         Self { name, make }
     }
 

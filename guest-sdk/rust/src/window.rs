@@ -20,7 +20,7 @@ pub use join::{CoGroupFunction, JoinFunction};
 pub use process::ProcessWindowFunction;
 pub use trigger::{Trigger, TriggerResult};
 
-pub(crate) use apply::ApplyRunner;
+pub(crate) use apply::Applied;
 pub(crate) use assigner::WindowAssignerRunner;
 pub(crate) use evictor::EvictorRunner;
 pub(crate) use join::{CoGroupRunner, JoinRunner};

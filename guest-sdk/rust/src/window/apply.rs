@@ -1,12 +1,10 @@
 //! WindowFunction.
 
-use super::{Elements, Window};
+use super::{Elements, ProcessWindowFunction, Window};
 use crate::Context;
-use crate::call::Call;
 use crate::declare::Declare;
 use crate::error::Result;
-use crate::frame::{KIND_CLEAR, KIND_FIRE};
-use crate::function::{Runner, drive, lifecycle, runner_lifecycle, unknown_kind};
+use crate::function::{lifecycle, runner_lifecycle};
 use crate::record::{Input, Record};
 
 /// The older form of [`ProcessWindowFunction`](super::ProcessWindowFunction): what `apply` takes in Flink. It keeps
@@ -53,36 +51,27 @@ pub trait WindowFunction: Default + 'static {
     ) -> Result<()>;
 }
 
-/// Runs a [`WindowFunction`].
+/// The same as a process window function: that is what runs it.
 #[derive(Default)]
-pub(crate) struct ApplyRunner<F> {
+pub(crate) struct Applied<F> {
     function: F,
 }
 
-impl<F: WindowFunction> Runner for ApplyRunner<F> {
-    fn declare(&mut self) -> Declare {
-        let mut d = Declare::new("window", F::In::FORMAT, F::Out::FORMAT);
-        self.function.declare(&mut d);
-        d
+impl<F: WindowFunction> ProcessWindowFunction for Applied<F> {
+    type In = F::In;
+    type Out = F::Out;
+
+    fn declare(&mut self, d: &mut Declare) {
+        self.function.declare(d);
     }
 
-    fn call(&mut self, call: Call<'_>) -> Result<(), String> {
-        let mut unknown = None;
-        drive(call, |ctx, row| match row.kind {
-            KIND_FIRE => {
-                let window = ctx.call.window()?;
-                self.function.apply(window, Elements::parse(row.value)?, ctx)
-            }
-            KIND_CLEAR => Ok(()),
-            kind => {
-                unknown.get_or_insert(kind);
-                Ok(())
-            }
-        })?;
-        match unknown {
-            None => Ok(()),
-            Some(kind) => Err(unknown_kind(kind)),
-        }
+    fn process(
+        &mut self,
+        window: Window,
+        elements: Elements<'_, F::In>,
+        ctx: &mut Context<'_, F::Out>,
+    ) -> Result<()> {
+        self.function.apply(window, elements, ctx)
     }
 
     runner_lifecycle!(WindowFunction);
