@@ -14,6 +14,9 @@ const UNINDEXED_MAX: usize = 8;
 /// Lengths of key and namespace, `u32` each.
 const HEAD_BYTES: usize = 8;
 
+/// A timer begins at a multiple of this, in which offsets count: so a bucket holds 32 GiB, as a table of state.
+const UNIT: usize = 8;
+
 /// Set in the length of the key of a timer that is gone.
 const GONE: u32 = 1 << 31;
 
@@ -26,8 +29,8 @@ pub(super) struct Bucket {
     bytes: Vec<u8>,
     live: u32,
     /// Bytes of timers that are gone.
-    waste: u32,
-    /// Offsets plus one by hash, 0 where there is none; open addressing. Empty: all are searched.
+    waste: usize,
+    /// Offsets in units plus one by hash, 0 where there is none; open addressing. Empty: all are searched.
     index: Vec<u32>,
     /// Offsets, in reverse order of firing; empty until the first is taken.
     order: Vec<u32>,
@@ -109,12 +112,13 @@ impl Bucket {
     }
 
     fn push(&mut self, (key, namespace): Name<'_>) -> u32 {
-        let offset = self.bytes.len() as u32;
+        let offset = (self.bytes.len() / UNIT) as u32;
         for part in [key, namespace] {
             self.bytes.extend_from_slice(&(part.len() as u32).to_ne_bytes());
         }
         self.bytes.extend_from_slice(key);
         self.bytes.extend_from_slice(namespace);
+        self.bytes.resize(self.bytes.len().next_multiple_of(UNIT), 0);
         self.live += 1;
         offset
     }
@@ -125,13 +129,14 @@ impl Bucket {
             let bytes = self.bytes.get(at..).and_then(<[u8]>::first_chunk);
             bytes.map_or(0, |bytes| u32::from_ne_bytes(*bytes))
         };
-        let (key, namespace) = (length(offset as usize), length(offset as usize + 4));
+        let start = offset as usize * UNIT;
+        let (key, namespace) = (length(start), length(start + 4));
         ((key & !GONE) as usize, namespace as usize, key & GONE != 0)
     }
 
     fn name(&self, offset: u32) -> Name<'_> {
         let (key, namespace, _) = self.head(offset);
-        let start = offset as usize + HEAD_BYTES;
+        let start = offset as usize * UNIT + HEAD_BYTES;
         let parts = self.bytes.get(start..start + key + namespace);
         parts
             .unwrap_or_default()
@@ -143,10 +148,10 @@ impl Bucket {
     fn offsets(&self) -> impl Iterator<Item = u32> {
         let mut next = 0;
         std::iter::from_fn(move || {
-            while (next as usize) < self.bytes.len() {
+            while (next as usize * UNIT) < self.bytes.len() {
                 let offset = next;
                 let (key, namespace, is_gone) = self.head(offset);
-                next += (HEAD_BYTES + key + namespace) as u32;
+                next += units(key, namespace) as u32;
                 if !is_gone {
                     return Some(offset);
                 }
@@ -193,11 +198,11 @@ impl Bucket {
             self.unindex(offset);
         }
         let (key, namespace, _) = self.head(offset);
-        let start = offset as usize;
+        let start = offset as usize * UNIT;
         self.bytes[start..start + 4].copy_from_slice(&(key as u32 | GONE).to_ne_bytes());
         self.live -= 1;
-        self.waste += (HEAD_BYTES + key + namespace) as u32;
-        if self.waste as usize > WASTE_BYTES_MIN.max(self.bytes.len() / 2) {
+        self.waste += units(key, namespace) * UNIT;
+        if self.waste > WASTE_BYTES_MIN.max(self.bytes.len() / 2) {
             self.compact();
         }
     }
@@ -229,7 +234,7 @@ impl Bucket {
             false => self.offsets().collect(),
         };
         let mut compact = Self::default();
-        compact.bytes.reserve(self.bytes.len() - self.waste as usize);
+        compact.bytes.reserve(self.bytes.len() - self.waste);
         for offset in offsets {
             let moved = compact.push(self.name(offset));
             if is_ordered {
@@ -241,6 +246,11 @@ impl Bucket {
         }
         *self = compact;
     }
+}
+
+/// What a timer with a key and namespace of these lengths takes.
+fn units(key: usize, namespace: usize) -> usize {
+    (HEAD_BYTES + key + namespace).div_ceil(UNIT)
 }
 
 fn hash((key, namespace): Name<'_>) -> u64 {
