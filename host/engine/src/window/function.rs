@@ -107,6 +107,12 @@ pub trait IncrementalFunction: Send {
     /// Does all steps.
     fn run(&mut self, call: IncrementalCall<'_, '_, '_>) -> Result<(), TaskError>;
 
+    /// Of a function that keeps accumulators itself: whether a pane may have had none before the last run.
+    fn found_none(&self, pane: PaneId) -> bool {
+        let _ = pane;
+        true
+    }
+
     /// How accumulators merge, where they do so in any order and the result does not depend on it: windows are then
     /// made of slices ([`super::slices`]). `None`: they are folded in the order of arrival.
     fn merging(&mut self) -> Option<&mut dyn MergeAccumulators> {

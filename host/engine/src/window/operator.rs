@@ -439,7 +439,7 @@ impl Operator for WindowOperator {
         let mut taken = 0;
         for (index, timer) in timers.iter().enumerate() {
             plan.cause = index as u32;
-            plan.fires(domain, &timers[index + 1..]);
+            plan.fires(domain, &timers[index..]);
             self.plan_timer(domain, timer, &mut plan, context)?;
             taken += 1;
             if plan.must_stop {

@@ -10,7 +10,7 @@ use wasmill_model::batch::{Batch, BatchBuilder};
 use wasmill_model::function::{FunctionDescription, FunctionKind};
 use wasmill_model::key::{self, MaxParallelism};
 use wasmill_model::row::{KIND_RESULT, RowRef};
-use wasmill_state::backend::KeyedStateBackend;
+use wasmill_state::backend::{KeyedStateBackend, StateError};
 use wasmill_state::timers::TimeDomain;
 
 use super::failure::{CallFailure, Cause};
@@ -97,9 +97,7 @@ impl FrameCaller {
             }
             Work::Panes(work) => (self.encoder.panes(*work, bound, &mut scope.keys), None),
         };
-        let clocks = scope.clocks;
-        self.encoder
-            .finish(&scope.keys, clocks, &self.prefetched, &mut *context.state)
+        self.finish(work, scope, &mut *context.state)
             .map_err(CallFailure::host)?;
         // The backend moves in for the call, and out again whatever becomes of it.
         if let Some(spare) = spare.take() {
@@ -124,6 +122,21 @@ impl FrameCaller {
         })
     }
 
+    /// Ends the frame with what its keys have in state.
+    fn finish(
+        &mut self,
+        work: &Work<'_>,
+        scope: &CallScope,
+        state: &mut dyn KeyedStateBackend,
+    ) -> Result<(), StateError> {
+        self.encoder
+            .finish(&scope.keys, scope.clocks, &self.prefetched, state)?;
+        if let Work::Panes(work) = work {
+            self.encoder.tell_found(*work);
+        }
+        Ok(())
+    }
+
     /// Calls and applies; an error with the row that the guest named.
     #[allow(clippy::too_many_arguments)] // All of one call, split in two for the backend's sake.
     fn conclude(
@@ -137,7 +150,7 @@ impl FrameCaller {
         out: &mut Output,
     ) -> Result<Done, (Cause, Option<u32>)> {
         let guest_error = |error| (Cause::Guest(error), None);
-        let host_error = |error: wasmill_state::backend::StateError| (Cause::Host(error.into()), None);
+        let host_error = |error: StateError| (Cause::Host(error.into()), None);
         let frame = self.encoder.frame();
         let called = guest.call(CallBudget::Call, |store| exports.call.call(store, (frame,)));
         let scope = guest.host_mut();

@@ -2,7 +2,7 @@
 //!
 //! Timers lie one after another in one buffer. Invariants: no two that are live have the same key and namespace;
 //! where there are more than a few, each live one is in the hash index; once the first was taken, `order` holds each
-//! live one, the first last.
+//! live one, the first last, and there is no index.
 
 use std::cmp::Reverse;
 
@@ -51,7 +51,10 @@ impl Bucket {
             return false;
         }
         let offset = self.push(name);
-        if self.index.is_empty() {
+        if !self.order.is_empty() {
+            let at = self.order.partition_point(|other| self.name(*other) > name);
+            self.order.insert(at, offset);
+        } else if self.index.is_empty() {
             if self.len() > UNINDEXED_MAX {
                 self.build_index();
             }
@@ -59,10 +62,6 @@ impl Bucket {
             self.build_index();
         } else {
             self.put(offset, hash);
-        }
-        if !self.order.is_empty() {
-            let at = self.order.partition_point(|other| self.name(*other) > name);
-            self.order.insert(at, offset);
         }
         true
     }
@@ -84,6 +83,7 @@ impl Bucket {
     pub(super) fn take(&mut self, max: usize, mut each: impl FnMut(Name<'_>)) {
         if self.order.is_empty() {
             self.order = self.sorted();
+            self.index = Vec::new();
         }
         for _ in 0..max {
             let Some(offset) = self.order.pop() else { return };
@@ -161,6 +161,10 @@ impl Bucket {
     }
 
     fn find(&self, name: Name<'_>, hash: u64) -> Option<u32> {
+        if !self.order.is_empty() {
+            let found = self.order.binary_search_by(|other| name.cmp(&self.name(*other)));
+            return found.ok().map(|at| self.order[at]);
+        }
         let Some(mask) = self.index.len().checked_sub(1) else {
             return self.offsets().find(|offset| self.name(*offset) == name);
         };
@@ -241,7 +245,7 @@ impl Bucket {
                 compact.order.push(moved);
             }
         }
-        if compact.len() > UNINDEXED_MAX {
+        if compact.len() > UNINDEXED_MAX && !is_ordered {
             compact.build_index();
         }
         *self = compact;

@@ -36,7 +36,7 @@ pub(super) struct Plan<'a> {
     pub(super) emitted: Vec<Planned<'a>>,
     /// The row or timer that is being planned.
     pub(super) cause: u32,
-    /// Which timers are firing: those still to come.
+    /// Which timers are firing: the current one and those still to come.
     firing: Option<(TimeDomain, &'a [Timer])>,
     /// A timer was registered or deleted that concerns those still to come: they must be ordered anew.
     pub(super) must_stop: bool,
@@ -65,9 +65,9 @@ struct LoadedSet {
 }
 
 impl<'a> Plan<'a> {
-    /// The plan of timers that fire: `to_come` are those behind the current one.
-    pub(super) fn fires(&mut self, domain: TimeDomain, to_come: &'a [Timer]) {
-        self.firing = Some((domain, to_come));
+    /// The plan of timers that fire: the current one and those behind it.
+    pub(super) fn fires(&mut self, domain: TimeDomain, timers: &'a [Timer]) {
+        self.firing = Some((domain, timers));
     }
 
     /// The plan of a batch whose windows register, with each element, the timers that they have registered with the
@@ -146,13 +146,16 @@ impl<'a> Plan<'a> {
             *known = [None; 2];
         }
         let timer = timer(self.panes.state_key(pane), at);
+        let firing = self.firing.filter(|(firing, _)| *firing == domain);
+        if let Some((current, to_come)) = firing.and_then(|(_, timers)| timers.split_first()) {
+            // It was taken to fire; had it been registered anew, the plan would stop.
+            if TimerRef::from(current) == timer && !self.must_stop {
+                return;
+            }
+            let found = to_come.binary_search_by(|t| TimerRef::from(t).cmp(&timer));
+            self.must_stop |= found.is_ok();
+        }
         context.timers.delete(domain, timer);
-        self.must_stop |= self.firing.is_some_and(|(firing, to_come)| {
-            firing == domain
-                && to_come
-                    .binary_search_by(|t| TimerRef::from(t).cmp(&timer))
-                    .is_ok()
-        });
     }
 
     /// The value of a trigger's slot.

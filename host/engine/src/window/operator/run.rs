@@ -71,25 +71,29 @@ fn fold<'a>(
         deferred,
         ..
     } = plan;
+    let mut sources = Vec::new();
+    let steps = incremental_steps(actions, &panes, &mut sources);
+    if function.keeps_accumulators() {
+        function.run(IncrementalCall {
+            steps: &steps,
+            sources: &sources,
+            panes: &panes,
+            accumulators: &mut Accumulators::default(),
+            context,
+            out,
+        })?;
+        Plan::register_deferred(context, &panes, &deferred, |pane| function.found_none(pane));
+        return Ok(());
+    }
     let keys: Vec<StateKey<'_>> = (0..panes.len() as u32)
         .map(|id| panes.state_key(PaneId(id)))
         .collect();
     let mut values = Values::default();
-    let mut accumulators = match function.keeps_accumulators() {
-        true => Accumulators::default(),
-        false => {
-            context.state.get_many(contents, &keys, &mut values)?;
-            Accumulators::of(std::mem::take(&mut values.bytes), &values.lengths)
-        }
-    };
+    context.state.get_many(contents, &keys, &mut values)?;
+    let mut accumulators = Accumulators::of(std::mem::take(&mut values.bytes), &values.lengths);
     Plan::register_deferred(context, &panes, &deferred, |pane| {
-        values
-            .lengths
-            .get(pane.index())
-            .is_none_or(|length| *length == NONE)
+        values.lengths.get(pane.index()) == Some(&NONE)
     });
-    let mut sources = Vec::new();
-    let steps = incremental_steps(actions, &panes, &mut sources);
     function.run(IncrementalCall {
         steps: &steps,
         sources: &sources,

@@ -88,6 +88,16 @@ impl FrameEncoder {
         rows
     }
 
+    /// Tells which panes of the frame have what travels first, for a function that folds its accumulator.
+    pub(crate) fn tell_found(&self, work: PaneWork<'_>) {
+        let Some(values) = self.values(0) else { return };
+        for (pane, pair) in (0..).map(PaneId).zip(&self.panes.pairs) {
+            if let Some(length) = values.lengths.get(*pair as usize) {
+                work.found(pane, *length != NONE);
+            }
+        }
+    }
+
     fn pane_row(&mut self, row: &PaneRow<'_>, panes: &Panes, local: &mut LocalPanes, keys: &mut CallKeys) {
         let (key, namespace) = local.number(row.pane, panes, keys);
         keys.row(key);

@@ -1,5 +1,6 @@
 //! What happens to panes, as rows of a call.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use wasmill_engine::window::element::Element;
@@ -69,6 +70,10 @@ pub(crate) trait PaneRows {
     fn len(&self) -> u32;
     /// A row below [`PaneRows::len`].
     fn row(&self, index: u32) -> PaneRow<'_>;
+    /// A call found state of a pane, or none.
+    fn found(&self, pane: PaneId, is_there: bool) {
+        let _ = (pane, is_there);
+    }
 }
 
 /// A part of the rows.
@@ -104,6 +109,10 @@ impl<'w> PaneWork<'w> {
         self.rows.row(self.from + index)
     }
 
+    pub(crate) fn found(self, pane: PaneId, is_there: bool) {
+        self.rows.found(pane, is_there);
+    }
+
     /// A row for an error.
     pub(crate) fn describe(self, index: u32) -> Vec<u8> {
         let row = self.row(index);
@@ -124,8 +133,12 @@ impl<'w> PaneWork<'w> {
 /// The steps of an incremental function.
 pub(crate) struct IncrementalRows<'c> {
     pub(crate) steps: &'c [Step<'c>],
+    /// Those of them that concern the component.
+    pub(crate) order: &'c [u32],
     pub(crate) sources: &'c [PaneId],
     pub(crate) panes: &'c Panes,
+    /// By pane: whether it had an accumulator when it was first looked at.
+    pub(crate) found: &'c [Cell<Option<bool>>],
 }
 
 impl PaneRows for IncrementalRows<'_> {
@@ -134,11 +147,16 @@ impl PaneRows for IncrementalRows<'_> {
     }
 
     fn len(&self) -> u32 {
-        self.steps.len() as u32
+        self.order.len() as u32
+    }
+
+    fn found(&self, pane: PaneId, is_there: bool) {
+        let found = &self.found[pane.index()];
+        found.set(found.get().or(Some(is_there)));
     }
 
     fn row(&self, index: u32) -> PaneRow<'_> {
-        match &self.steps[index as usize] {
+        match &self.steps[self.order[index as usize] as usize] {
             Step::Add { pane, element } => PaneRow::element(KIND_ADD, *pane, *element),
             Step::Merge { target, sources } => PaneRow {
                 value: PaneValue::Panes(&self.sources[sources.clone()]),
