@@ -1,5 +1,7 @@
 //! Restart strategies (C9): what happens after a failure. Pure: time and chance come from the caller.
 
+use std::collections::VecDeque;
+
 use wasmill_model::graph::{JobSettings, RestartStrategy};
 use wasmill_model::time::Timestamp;
 
@@ -25,6 +27,8 @@ pub struct RestartDecider {
     restarts: u32,
     /// Of the exponential strategy: the pause after the next failure.
     next_delay_ms: f64,
+    /// Of the failure rate: when the last failures came, one more at most than are borne.
+    failures: VecDeque<Timestamp>,
     /// When the tasks last began to run after a pause.
     resumed_at: Option<Timestamp>,
 }
@@ -51,6 +55,7 @@ impl RestartDecider {
             next_delay_ms: initial_delay_ms(&strategy),
             strategy,
             restarts: 0,
+            failures: VecDeque::new(),
             resumed_at: None,
         }
     }
@@ -70,6 +75,20 @@ impl RestartDecider {
                 ),
             },
             RestartStrategy::FixedDelay { delay_ms, .. } => self.restart(now, delay_ms),
+            RestartStrategy::FailureRate {
+                max_failures_per_interval,
+                interval_ms,
+                delay_ms,
+            } => match self.is_too_often(now, max_failures_per_interval, interval_ms) {
+                false => self.restart(now, delay_ms),
+                true => Restart::Fail {
+                    reason: format!(
+                        "the restart strategy failure-rate allows {max_failures_per_interval} failures within \
+                         {interval_ms} ms and there was one more: mend the cause, or raise \
+                         `max-failures-per-interval`"
+                    ),
+                },
+            },
             RestartStrategy::ExponentialDelay {
                 max_ms,
                 multiplier,
@@ -98,6 +117,17 @@ impl RestartDecider {
         Restart::After { delay_ms }
     }
 
+    /// Counts a failure; whether it is one more than are borne within the interval, as Flink counts them.
+    fn is_too_often(&mut self, now: Timestamp, max: u32, interval_ms: u64) -> bool {
+        self.failures.push_back(now);
+        let Some(surplus) = self.failures.len().checked_sub(max as usize + 1) else {
+            return false;
+        };
+        self.failures.drain(..surplus);
+        let earliest = self.failures.front();
+        earliest.is_some_and(|earliest| now.saturating_sub(*earliest).unsigned_abs() <= interval_ms)
+    }
+
     /// A job that has run long enough since the last restart is as good as new.
     fn reset_after_quiet(&mut self, now: Timestamp, reset_after_ms: u64) {
         let quiet = self
@@ -114,7 +144,9 @@ fn initial_delay_ms(strategy: &RestartStrategy) -> f64 {
         RestartStrategy::ExponentialDelay {
             initial_ms, max_ms, ..
         } => (*initial_ms).min(*max_ms) as f64,
-        RestartStrategy::None | RestartStrategy::FixedDelay { .. } => 0.0,
+        RestartStrategy::None | RestartStrategy::FixedDelay { .. } | RestartStrategy::FailureRate { .. } => {
+            0.0
+        }
     }
 }
 
@@ -171,6 +203,34 @@ mod tests {
             panic!("restarted")
         };
         assert!(reason.contains("2 restarts"), "{reason}");
+    }
+
+    #[test]
+    fn a_failure_rate_ends_with_one_failure_too_many_within_its_interval() {
+        let strategy = RestartStrategy::FailureRate {
+            max_failures_per_interval: 2,
+            interval_ms: 100,
+            delay_ms: 7,
+        };
+        let mut decider = RestartDecider::with_strategy(strategy);
+        // Three failures within 100 ms are too many; three within 101 ms are not.
+        for now in [0, 50, 101, 151, 202] {
+            assert_eq!(delay(decider.on_failure(now, MIDDLE)), 7, "at {now}");
+        }
+        let Restart::Fail { reason } = decider.on_failure(251, MIDDLE) else {
+            panic!("restarted")
+        };
+        assert!(reason.contains("2 failures within 100 ms"), "{reason}");
+    }
+
+    #[test]
+    fn a_failure_rate_of_none_ends_with_the_first_failure() {
+        let mut decider = RestartDecider::with_strategy(RestartStrategy::FailureRate {
+            max_failures_per_interval: 0,
+            interval_ms: 100,
+            delay_ms: 7,
+        });
+        assert!(matches!(decider.on_failure(0, MIDDLE), Restart::Fail { .. }));
     }
 
     #[test]

@@ -313,6 +313,15 @@ pub enum RestartStrategy {
         /// The pause.
         delay_ms: u64,
     },
+    /// A pause before each restart, until too many failures come within an interval.
+    FailureRate {
+        /// So many are borne.
+        max_failures_per_interval: u32,
+        /// Within so long.
+        interval_ms: u64,
+        /// The pause.
+        delay_ms: u64,
+    },
     /// Ever longer pauses, without end.
     ExponentialDelay {
         /// The first pause.

@@ -107,8 +107,12 @@ pub struct Restart {
     pub strategy: Strategy,
     /// `fixed-delay`: how many restarts. Default: 3.
     pub attempts: Option<u32>,
-    /// `fixed-delay`: the pause before each. Default: `1s`.
+    /// `fixed-delay`, `failure-rate`: the pause before each restart. Default: `1s`.
     pub delay: Option<DurationText>,
+    /// `failure-rate`: so many failures within the interval are borne. Default: 1.
+    pub max_failures_per_interval: Option<u32>,
+    /// `failure-rate`: within so long. Default: `1min`.
+    pub failure_rate_interval: Option<DurationText>,
     /// `exponential-delay`: the first pause. Default: `1s`.
     pub initial: Option<DurationText>,
     /// `exponential-delay`: the longest pause. Default: `1min`.
@@ -129,8 +133,22 @@ pub enum Strategy {
     None,
     /// A number of attempts with a pause before each.
     FixedDelay,
+    /// A pause before each restart, until too many failures come within an interval.
+    FailureRate,
     /// Ever longer pauses, without end.
     ExponentialDelay,
+}
+
+impl Strategy {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::FixedDelay => "fixed-delay",
+            Self::FailureRate => "failure-rate",
+            Self::ExponentialDelay => "exponential-delay",
+        }
+    }
 }
 
 /// The state backends.

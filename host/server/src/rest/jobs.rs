@@ -256,6 +256,17 @@ fn restart_in_words(settings: &JobSettings) -> String {
             )
         }
         (
+            Some(RestartStrategy::FailureRate {
+                max_failures_per_interval,
+                interval_ms,
+                delay_ms,
+            }),
+            _,
+        ) => format!(
+            "Failure rate restart with maximum of {max_failures_per_interval} failures within interval {interval_ms} \
+             ms and fixed delay {delay_ms} ms."
+        ),
+        (
             Some(RestartStrategy::ExponentialDelay {
                 initial_ms,
                 max_ms,

@@ -139,23 +139,29 @@ fn checkpointing(job: &ParsedJob, given: &Checkpointing) -> Result<CheckpointSet
 fn restart(job: &ParsedJob, given: &Restart) -> Result<RestartStrategy, JobFileError> {
     let error =
         |field: &str, message: String| Err(job.spans.error(&["restart".into(), field.into()], message));
-    let fixed = [
-        ("attempts", given.attempts.is_some()),
-        ("delay", given.delay.is_some()),
+    use Strategy::{ExponentialDelay, FailureRate, FixedDelay};
+    let fields: [(_, _, &[Strategy]); 9] = [
+        ("attempts", given.attempts.is_some(), &[FixedDelay]),
+        ("delay", given.delay.is_some(), &[FixedDelay, FailureRate]),
+        (
+            "max-failures-per-interval",
+            given.max_failures_per_interval.is_some(),
+            &[FailureRate],
+        ),
+        (
+            "failure-rate-interval",
+            given.failure_rate_interval.is_some(),
+            &[FailureRate],
+        ),
+        ("initial", given.initial.is_some(), &[ExponentialDelay]),
+        ("max", given.max.is_some(), &[ExponentialDelay]),
+        ("multiplier", given.multiplier.is_some(), &[ExponentialDelay]),
+        ("reset-after", given.reset_after.is_some(), &[ExponentialDelay]),
+        ("jitter", given.jitter.is_some(), &[ExponentialDelay]),
     ];
-    let exponential = [
-        ("initial", given.initial.is_some()),
-        ("max", given.max.is_some()),
-        ("multiplier", given.multiplier.is_some()),
-        ("reset-after", given.reset_after.is_some()),
-        ("jitter", given.jitter.is_some()),
-    ];
-    let (name, foreign): (_, Vec<_>) = match given.strategy {
-        Strategy::None => ("none", fixed.iter().chain(&exponential).collect()),
-        Strategy::FixedDelay => ("fixed-delay", exponential.iter().collect()),
-        Strategy::ExponentialDelay => ("exponential-delay", fixed.iter().collect()),
-    };
-    if let Some((field, _)) = foreign.into_iter().find(|(_, set)| *set) {
+    let foreign = |(_, is_set, of): &&(&str, bool, &[Strategy])| *is_set && !of.contains(&given.strategy);
+    if let Some((field, ..)) = fields.iter().find(foreign) {
+        let name = given.strategy.name();
         return error(
             field,
             format!("`{field}` does not belong to the restart strategy `{name}`: remove it"),
@@ -165,6 +171,11 @@ fn restart(job: &ParsedJob, given: &Restart) -> Result<RestartStrategy, JobFileE
         Strategy::None => Ok(RestartStrategy::None),
         Strategy::FixedDelay => Ok(RestartStrategy::FixedDelay {
             attempts: given.attempts.unwrap_or(3),
+            delay_ms: ms(given.delay, 1_000),
+        }),
+        Strategy::FailureRate => Ok(RestartStrategy::FailureRate {
+            max_failures_per_interval: given.max_failures_per_interval.unwrap_or(1),
+            interval_ms: ms(given.failure_rate_interval, 60_000),
             delay_ms: ms(given.delay, 1_000),
         }),
         Strategy::ExponentialDelay => {
