@@ -3,7 +3,8 @@
 //! Each host that runs a job takes the next epoch, by creating a file that only one can create. Before a
 //! manifest is written, an epoch that is no longer the newest is refused. Between that look and the
 //! write another host may take over; so each epoch also notes from which checkpoint it went on, and a
-//! manifest that an older epoch wrote with a higher number is void.
+//! manifest that an older epoch wrote with a higher number is void. The older host looks once more after the write,
+//! and commits nothing where it was late.
 //!
 //! Invariant: of two hosts, only what the newer one has seen or written is ever restored.
 
@@ -151,7 +152,9 @@ impl Fence {
             .map_err(|source| FenceError::Manifest { checkpoint, source })?;
         self.check()?;
         create_or_withdraw(storage, &manifest_name(directory), &content)?;
-        Ok(())
+        // A host that took over in between may not have seen it, and then goes on from one before: what it holds must
+        // not be committed here.
+        self.check()
     }
 
     /// To be called after the first manifest of the job's own: from then on a directory without a good

@@ -13,21 +13,34 @@ use crate::layout::{
     MANIFEST_NAME, checkpoint_directory, checkpoint_of, completed_name, epoch_of_data_file, epochs_directory,
     file_name, job_directory, manifest_name, stops_directory,
 };
-use crate::manifest::Header;
+use crate::manifest::{Header, MANIFEST_VERSION, ManifestError};
 use crate::storage::{CheckpointStorage, StorageError};
 
 /// Enough for the first line of a manifest.
 const HEADER_BYTES: u64 = crate::manifest::HEADER_BYTES_MAX as u64;
 
-/// Deletes a job's own checkpoint as far as `epoch` or an older one wrote it.
-pub fn delete_checkpoint(
+/// Deletes a job's own checkpoint as far as the fence's epoch or an older one wrote it; refused where another host has
+/// taken the job over, for it may have gone on from this very checkpoint.
+pub fn delete_checkpoint(fence: &Fence, checkpoint: CheckpointId) -> Result<(), FenceError> {
+    fence.check()?;
+    Ok(delete(
+        &**fence.storage(),
+        fence.job(),
+        checkpoint,
+        fence.epoch(),
+    )?)
+}
+
+fn delete(
     storage: &dyn CheckpointStorage,
     job: JobId,
     checkpoint: CheckpointId,
     epoch: u64,
 ) -> Result<(), StorageError> {
     let directory = checkpoint_directory(job, checkpoint);
-    delete_manifest(storage, &directory, epoch)?;
+    if delete_manifest(storage, &directory, epoch)? == Files::Unknown {
+        return Ok(());
+    }
     for (name, _) in storage.list(&directory)? {
         let own = name
             .strip_prefix(&directory)
@@ -41,18 +54,33 @@ pub fn delete_checkpoint(
     Ok(())
 }
 
-/// One that cannot be read is no newer host's: those are put whole or not at all.
-fn delete_manifest(storage: &dyn CheckpointStorage, directory: &str, epoch: u64) -> Result<(), StorageError> {
+/// One that cannot be read is no newer host's: those are put whole or not at all. One of a newer format is.
+fn delete_manifest(
+    storage: &dyn CheckpointStorage,
+    directory: &str,
+    epoch: u64,
+) -> Result<Files, StorageError> {
     let name = manifest_name(directory);
     let start = match storage.read(&name, 0, HEADER_BYTES) {
         Ok(start) => start,
-        Err(StorageError::NotFound { .. }) => return Ok(()),
+        Err(StorageError::NotFound { .. }) => return Ok(Files::ByWriter),
         Err(error) => return Err(error),
     };
     match Header::split(&start) {
-        Ok((header, _)) if header.epoch > epoch => Ok(()),
-        _ => storage.delete(&name),
+        Ok((header, _)) if header.epoch > epoch => {}
+        Err(ManifestError::Version(version)) if version > MANIFEST_VERSION => return Ok(Files::Unknown),
+        _ => storage.delete(&name)?,
     }
+    Ok(Files::ByWriter)
+}
+
+/// Whose the files beside a manifest are.
+#[derive(PartialEq, Eq)]
+enum Files {
+    /// Their names tell.
+    ByWriter,
+    /// A newer format's: it may name any of them.
+    Unknown,
 }
 
 /// Deletes files of a checkpoint that no manifest names; `directory` may be a savepoint's.
@@ -90,7 +118,7 @@ pub fn sweep(fence: &Fence, keep: &[CheckpointId]) -> Result<Vec<CheckpointId>, 
         .into_keys()
         .filter(|id| !keep.contains(id))
     {
-        delete_checkpoint(&**storage, job, checkpoint, fence.epoch())?;
+        delete(&**storage, job, checkpoint, fence.epoch())?;
         storage.prune(&checkpoint_directory(job, checkpoint))?;
         swept.push(checkpoint);
     }

@@ -168,7 +168,7 @@ fn a_first_checkpoint_that_was_not_completed_is_no_reason_to_refuse_a_start() {
 
 #[test]
 fn a_checkpoint_of_a_newer_host_is_neither_passed_over_nor_deleted() {
-    let (storage, _fence) = job_with(3);
+    let (storage, fence) = job_with(3);
     let newer = |bytes: &mut Vec<u8>| {
         let text = String::from_utf8(std::mem::take(bytes)).unwrap();
         *bytes = text.replacen("version=1 ", "version=2 ", 1).into_bytes();
@@ -180,6 +180,9 @@ fn a_checkpoint_of_a_newer_host_is_neither_passed_over_nor_deleted() {
         error.to_string().contains("restore it with a newer host"),
         "{error}"
     );
+    sweep(&fence, &[]).unwrap();
+    assert!(storage.read(&manifest_file(2), 0, 1).is_err());
+    assert!(storage.read(&manifest_file(3), 0, 1).is_ok());
     assert_eq!(
         storage.read(&data_file(3, 0), 0, 100).unwrap(),
         b"state of 0 at 3"
@@ -377,16 +380,44 @@ fn old_locks_do_not_pile_up() {
 
 #[test]
 fn a_fenced_host_deletes_nothing_of_the_newer_one() {
-    let (storage, _first) = job_with(1);
+    let (storage, first) = job_with(1);
+    // It does not see the second one yet, as where both begin to delete and to write at one time.
+    let late = memory();
+    let blind = Fence::acquire(Arc::clone(&late) as Arc<dyn CheckpointStorage>, JOB).unwrap();
     let second = acquire(&storage);
     checkpoint(&second, &*storage, 2).unwrap();
-    storage.create(&data_file(2, 9), b"of epoch 1").unwrap();
-    delete_checkpoint(&*storage, JOB, CheckpointId(2), 1).unwrap();
-    assert_eq!(latest_id(&*storage), Some(2));
-    assert!(
-        storage.read(&data_file(2, 9), 0, 1).is_err(),
-        "what the first one wrote is gone"
+    let refused = delete_checkpoint(&first, CheckpointId(1));
+    assert!(matches!(refused, Err(FenceError::Fenced { .. })), "{refused:?}");
+    assert!(storage.read(&manifest_file(1), 0, 1).is_ok());
+    for (name, length) in storage.list(&checkpoint_directory(JOB, CheckpointId(2))).unwrap() {
+        late.create(&name, &storage.read(&name, 0, length).unwrap())
+            .unwrap();
+    }
+    late.create(&data_file(2, 9), b"of epoch 1").unwrap();
+    delete_checkpoint(&blind, CheckpointId(2)).unwrap();
+    let left = late.list(&checkpoint_directory(JOB, CheckpointId(2))).unwrap();
+    assert_eq!(
+        left,
+        storage.list(&checkpoint_directory(JOB, CheckpointId(2))).unwrap()
     );
+}
+
+#[test]
+fn a_host_that_was_fenced_while_it_wrote_its_manifest_is_told() {
+    let disk = memory();
+    let other = Arc::clone(&disk);
+    let faulty = FaultyStorage::new(Arc::clone(&disk), move |_, _, name| {
+        if name.ends_with("chk-2/_metadata") {
+            let second = Fence::acquire(Arc::clone(&other) as Arc<dyn CheckpointStorage>, JOB).unwrap();
+            second.settle(Some(CheckpointId(1))).unwrap();
+        }
+        Fault::None
+    });
+    let fence = acquire(&disk);
+    checkpoint(&fence, &faulty, 1).unwrap();
+    let error = checkpoint(&fence, &faulty, 2).unwrap_err();
+    assert!(error.contains("taken over by another host"), "{error}");
+    assert_eq!(latest_id(&*disk), Some(1), "the second host went on from there");
 }
 
 #[test]
@@ -459,7 +490,7 @@ fn run_until_failure(storage: &Arc<FaultyStorage>) -> Option<u64> {
             return completed;
         }
         completed = Some(n);
-        if n > 1 && delete_checkpoint(&*storage, JOB, CheckpointId(n - 1), fence.epoch()).is_err() {
+        if n > 1 && delete_checkpoint(&fence, CheckpointId(n - 1)).is_err() {
             return completed;
         }
     }

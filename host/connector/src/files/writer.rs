@@ -86,7 +86,7 @@ impl Sink for FileSink {
         Ok(Box::new(Writer {
             directory,
             settings: self.settings.clone(),
-            lines: self.format == Format::Lines,
+            format: self.format,
             prefix: format!(
                 "part-{}-{}",
                 tag(runtime.job_id, &runtime.operator),
@@ -134,12 +134,20 @@ impl Sink for FileSink {
 }
 
 fn create_directory(directory: &Path) -> Result<(), TaskError> {
+    if directory.is_dir() {
+        return Ok(());
+    }
     fs::create_dir_all(directory).map_err(|e| {
         TaskError::external(format!(
             "files: directory {} cannot be made: {e}",
             directory.display()
         ))
-    })
+    })?;
+    // What is committed in it must not go with it when the power does.
+    match directory.canonicalize() {
+        Ok(made) => made.ancestors().skip(1).take(1).try_for_each(sync_directory),
+        Err(e) => Err(fail(directory, "cannot be looked at", &e)),
+    }
 }
 
 /// What commits a part, relative to the sink's directory so that a savepoint can be moved.
@@ -159,7 +167,7 @@ struct Open {
 struct Writer {
     directory: PathBuf,
     settings: Settings,
-    lines: bool,
+    format: Format,
     prefix: String,
     attempt: u32,
     opened: u64,
@@ -187,6 +195,26 @@ impl Writer {
             .ok_or_else(|| TaskError::host("files: no part is open"))
     }
 
+    /// Of formats whose records are lines of a file: makes a record one, or refuses it.
+    fn one_line(&self, record: &mut [u8]) -> Result<(), TaskError> {
+        match self.format {
+            // Between the tokens of JSON a line end is a space like others, and within them there is none.
+            Format::Json => {
+                while let Some(at) = memchr::memchr2(b'\n', b'\r', record) {
+                    record[at] = b' ';
+                }
+            }
+            Format::Lines if memchr::memchr(b'\n', record).is_some() => {
+                let record: String = String::from_utf8_lossy(record).chars().take(200).collect();
+                let message =
+                    "files: a record of format `lines` contains a line end; use `raw` if that is meant";
+                return Err(TaskError::user(format!("{message}; record {record:?}")));
+            }
+            Format::Lines | Format::Raw | Format::Csv => {}
+        }
+        Ok(())
+    }
+
     /// Makes the open part durable.
     fn close(&mut self) -> Result<(), TaskError> {
         if let Some(open) = self.open.take() {
@@ -204,13 +232,9 @@ impl SinkWriter for Writer {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         for row in batch {
-            if self.lines && memchr::memchr(b'\n', row.value()).is_some() {
-                let record: String = String::from_utf8_lossy(row.value()).chars().take(200).collect();
-                let message =
-                    "files: a record of format `lines` contains a line end; use `raw` if that is meant";
-                return Err(TaskError::user(format!("{message}; record {record:?}")));
-            }
+            let start = buffer.len();
             buffer.extend_from_slice(row.value());
+            self.one_line(&mut buffer[start..])?;
             buffer.push(b'\n');
         }
         let open = self.open()?;
@@ -292,7 +316,11 @@ fn commit(directory: &Path, committable: &Committable) -> Result<Commit, TaskErr
         }
         Err(e) if e.kind() != io::ErrorKind::NotFound => retry(&pending, e),
         Err(_) => match committed.try_exists() {
-            Ok(true) => Ok(Commit::Already),
+            Ok(true) => {
+                // The crash that made this a second time may have come before the directory was durable.
+                sync_directory(directory)?;
+                Ok(Commit::Already)
+            }
             Ok(false) => Ok(Commit::Lost(format!(
                 "files: neither {} nor {} exists: the results of checkpoint {} that they held were removed by someone else",
                 pending.display(),
@@ -389,6 +417,28 @@ mod tests {
         }
         assert_eq!(visible(directory.path()), ["one", "three", "two"]);
         assert_eq!(hidden(directory.path()), 0);
+    }
+
+    #[test]
+    fn a_record_of_json_becomes_one_line_whatever_it_looks_like() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = serde_json::json!({"path": directory.path().display().to_string()});
+        let sink = sink(&config, Format::Json).unwrap();
+        let mut writer = sink.writer(&runtime(0, 1)).unwrap();
+        writer
+            .write(&batch(&["{\n  \"a\": \"x\\ny\",\r\n  \"b\": 1\n}", "2"]))
+            .unwrap();
+        let prepared = writer.prepare_commit(CheckpointId(1)).unwrap().remove(0);
+        writer.commit(&committable(prepared, 1)).unwrap();
+        let lines = visible(directory.path());
+        let records: Vec<Value> = lines
+            .iter()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(
+            records,
+            [serde_json::json!(2), serde_json::json!({"a": "x\ny", "b": 1})]
+        );
     }
 
     #[test]

@@ -232,9 +232,9 @@ impl Master {
 
     fn delete_checkpoint(&mut self, checkpoint: CheckpointId) {
         let Some(fence) = self.fence.clone() else { return };
-        let (storage, job) = (self.spec.storage.clone(), self.spec.id);
+        let job = self.spec.id;
         self.delete(format!("delete {checkpoint}"), move || {
-            if let Err(error) = retention::delete_checkpoint(&*storage, job, checkpoint, fence.epoch()) {
+            if let Err(error) = retention::delete_checkpoint(&fence, checkpoint) {
                 tracing::warn!(%job, %checkpoint, %error, "a checkpoint could not be deleted");
             }
         });
