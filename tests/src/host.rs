@@ -95,6 +95,11 @@ impl Host {
     }
 
     /// Its process id.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

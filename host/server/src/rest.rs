@@ -6,7 +6,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`guard`] | requests of foreign web pages are refused |
-//! | [`error`], [`drain`] | refusals, and the rest of what is refused |
+//! | [`error`], [`drain`], [`uploads`] | refusals, the rest of what is refused, and how many uploads are not |
 //! | [`types`] | the shapes |
 //! | [`overview`], [`jobs`], [`vertices`], [`checkpoints`], [`savepoints`], [`metrics`], [`taskmanagers`] | Flink's calls |
 //! | [`plugins`], [`submit`] | our own |
@@ -27,6 +27,7 @@ pub mod serve;
 pub mod submit;
 pub mod taskmanagers;
 pub mod types;
+pub mod uploads;
 pub mod vertices;
 
 use std::sync::Arc;
@@ -74,6 +75,10 @@ fn routes(host: &Host) -> Router<Arc<Host>> {
         .merge(
             Router::new()
                 .route("/plugins", get(plugins::list).post(plugins::upload))
+                .layer(axum::middleware::from_fn_with_state(
+                    uploads::Uploads::default(),
+                    uploads::few,
+                ))
                 .layer(DefaultBodyLimit::max(upload_bytes_max)),
         )
 }

@@ -1,5 +1,6 @@
 //! Runs cases in one host and says which agree.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -110,6 +111,25 @@ impl Runner {
             scratch,
             runs: 0,
         })
+    }
+
+    /// Whether a way of running the case differs from that in one subtask from its beginning to its end: cases without
+    /// a key have one subtask in any case, and some cannot be cut.
+    pub fn differs(case: &Case, scope: Scope) -> Result<bool> {
+        let place = |parallelism| Place {
+            out: Path::new("out"),
+            plugin: scope.family.component().1,
+            parallelism,
+            steps: Steps::Lines,
+            hold_at: None,
+        };
+        let is_cut = match scope.restore {
+            Some(seed) => case.cut(seed)?.is_some(),
+            None => true,
+        };
+        let is_parallel =
+            scope.parallelism == 1 || job(case, place(1)).ok() != job(case, place(scope.parallelism)).ok();
+        Ok(is_cut && is_parallel)
     }
 
     /// Runs a case line by line and in batches.

@@ -1,10 +1,14 @@
 //! The registry of plugins over HTTP: versions by digest, what they say of themselves, deletion when unused,
 //! and what is refused at upload.
 
+use std::io::Write as _;
+use std::net::TcpStream;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use wasmill_tests::guests;
 use wasmill_tests::host::{Host, LIMIT};
+use wasmill_tests::wait;
 
 fn digest(plugin: &Value) -> Result<String> {
     Ok(plugin["digest"].as_str().context("no digest")?.to_owned())
@@ -109,4 +113,39 @@ fn what_is_no_component_is_refused_at_upload_with_the_reason() -> Result<()> {
     let listed = host.get_ok("/v1/plugins")?;
     ensure!(names(&listed["plugins"], "name").is_empty(), "{listed}");
     Ok(())
+}
+
+#[test]
+fn uploads_that_do_not_come_to_their_end_leave_the_host_at_work_and_others_told() -> Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let host = Host::start(&scratch.path().join("data"), &[])?;
+    let upload = || host.post("/v1/plugins?name=p", "application/wasm", b"no component");
+    let mut hanging = Vec::new();
+    wait::until("an upload too many is refused", LIMIT, || {
+        // One of these may be the one too many, while the upload below is being taken.
+        let mut connection = TcpStream::connect(host.address())?;
+        let address = host.address();
+        let request =
+            format!("POST /v1/plugins?name=slow HTTP/1.1\r\nHost: {address}\r\nContent-Length: 9\r\n\r\nx");
+        connection.write_all(request.as_bytes())?;
+        hanging.push(connection);
+        let (status, answer) = upload()?;
+        match status {
+            429 => {
+                let message = answer["errors"][0].as_str().unwrap_or_default();
+                ensure!(message.contains("try again in a moment"), "{answer}");
+                Ok(Ok(()))
+            }
+            _ => Ok(Err(format!("{status} {answer}"))),
+        }
+    })?;
+    ensure!(hanging.len() >= 8, "refused after {} uploads", hanging.len());
+    host.get_ok("/v1/plugins")?;
+    drop(hanging);
+    wait::until("uploads are taken again", LIMIT, || {
+        Ok(match upload()? {
+            (422, _) => Ok(()),
+            (status, answer) => Err(format!("{status} {answer}")),
+        })
+    })
 }

@@ -94,8 +94,8 @@ impl From<UploadError> for ApiError {
 /// nothing but the name's latest version.
 #[utoipa::path(post, path = "/plugins", tag = "plugins", params(UploadQuery),
     request_body(content = Vec<u8>, content_type = "application/wasm"),
-    responses((status = 201, body = Plugin), (status = 400, body = Errors), (status = 413, body = Errors),
-        (status = 422, body = Errors)))]
+    responses((status = 201, body = Plugin), (status = 400, body = Errors), (status = 408, body = Errors),
+        (status = 413, body = Errors), (status = 422, body = Errors), (status = 429, body = Errors)))]
 pub async fn upload(
     State(host): App,
     Query(query): Query<UploadQuery>,
