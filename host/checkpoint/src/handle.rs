@@ -26,6 +26,17 @@ pub struct OperatorState {
     pub raw: Vec<u8>,
     /// What the sink has pre-committed up to this checkpoint and not yet committed.
     pub committables: Vec<Committable>,
+    /// Records before and behind the operator that the barrier overtook ([`crate::in_flight`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_flight: Option<Data>,
+}
+
+impl OperatorState {
+    /// Its files.
+    pub fn data(&self) -> impl Iterator<Item = &Data> {
+        let keyed = self.keyed.as_ref().map(|keyed| &keyed.data);
+        keyed.into_iter().chain(&self.in_flight)
+    }
 }
 
 /// Keyed state of one operator in one subtask.

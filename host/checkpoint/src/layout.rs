@@ -3,6 +3,7 @@
 //! ```text
 //! <job id>/chk-<n>/_metadata        the manifest, written last
 //! <job id>/chk-<n>/e1-a0-v2-s0-o0   data: host epoch, attempt, vertex, subtask, operator in its chain
+//! <job id>/chk-<n>/e1-a0-v2-s0-f0   records in flight of that operator
 //! <job id>/epochs/<e>               the lock of a host's run, and <e>.base: what it went on from (`fence`)
 //! <job id>/stops/<n>                note that savepoint n ended the job
 //! <job id>/completed                there was a completed checkpoint: never start afresh silently
@@ -55,6 +56,13 @@ pub fn data_file_name(writer: Writer, subtask: SubtaskId, operator: usize) -> St
     let Writer { epoch, attempt } = writer;
     let SubtaskId { vertex, index } = subtask;
     format!("e{epoch}-a{attempt}-v{}-s{index}-o{operator}", vertex.0)
+}
+
+/// The same of the file that holds an operator's records in flight.
+pub fn in_flight_file_name(writer: Writer, subtask: SubtaskId, operator: usize) -> String {
+    let Writer { epoch, attempt } = writer;
+    let SubtaskId { vertex, index } = subtask;
+    format!("e{epoch}-a{attempt}-v{}-s{index}-f{operator}", vertex.0)
 }
 
 /// The epoch in a data file's name; `None`: it is not one of ours.

@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`handle`] | what a subtask acknowledges: the state of its operators, by value or by file |
+//! | [`in_flight`] | records that an unaligned barrier has overtaken, as a file |
 //! | [`coordinator`] | when a checkpoint is triggered, complete, given up, superseded: pure |
 //! | [`stats`] | what the API shows of it |
 //! | [`manifest`] | the file that makes a checkpoint complete |
@@ -15,6 +16,7 @@
 pub mod coordinator;
 pub mod fence;
 pub mod handle;
+pub mod in_flight;
 pub mod layout;
 pub mod manifest;
 pub mod restore;

@@ -209,10 +209,12 @@ impl Manifest {
             .operators
             .values()
             .flat_map(|operator| operator.subtasks.values());
-        subtasks.filter_map(|state| match &state.keyed.as_ref()?.data {
-            Data::File { name, length, crc32c } => Some((name.as_str(), *length, *crc32c)),
-            Data::Inline(_) => None,
-        })
+        subtasks
+            .flat_map(OperatorState::data)
+            .filter_map(|data| match data {
+                Data::File { name, length, crc32c } => Some((name.as_str(), *length, *crc32c)),
+                Data::Inline(_) => None,
+            })
     }
 
     fn check(&self) -> Result<(), ManifestError> {

@@ -201,6 +201,26 @@ impl Edge {
         }
     }
 
+    /// Sends a barrier to every target before the records that are on their way, and returns those. Only where any target
+    /// may be given them later: records that each target must have, and those whose target is fixed by the sender, are
+    /// not overtaken, as in Flink.
+    pub(crate) fn overtake(&mut self, barrier: &StreamElement) -> Vec<Batch> {
+        match self.partitioner {
+            Partitioner::Broadcast | Partitioner::Forward | Partitioner::Rescale => {
+                self.control(barrier);
+                return Vec::new();
+            }
+            Partitioner::Hash
+            | Partitioner::Rebalance
+            | Partitioner::Shuffle
+            | Partitioner::Global
+            | Partitioner::Custom => {}
+        }
+        self.flush_at = None;
+        let lanes = self.lanes.iter_mut();
+        lanes.flat_map(|lane| lane.overtake(barrier)).collect()
+    }
+
     /// Sends what is being built.
     pub(crate) fn flush(&mut self) {
         self.flush_at = None;

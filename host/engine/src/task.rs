@@ -14,6 +14,7 @@ pub(crate) mod chain;
 mod freeze;
 pub(crate) mod inputs;
 pub(crate) mod mailbox;
+mod overtake;
 mod pace;
 pub(crate) mod sink;
 pub(crate) mod snapshot;
@@ -27,9 +28,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use wasmill_checkpoint::in_flight::InFlight;
 use wasmill_model::batch::Batch;
 use wasmill_model::element::{Barrier, SnapshotKind, StreamElement, Tick};
-use wasmill_model::id::CheckpointId;
+use wasmill_model::id::{CheckpointId, OperatorUid};
 use wasmill_model::time::{TimeSignal, Timestamp, WATERMARK_NONE};
 
 use crate::clock::Clock;
@@ -109,6 +111,8 @@ pub(crate) struct TaskParts {
     pub(crate) clock: Arc<dyn Clock>,
     /// Whether state that no function claims is dropped instead of refused (G4).
     pub(crate) allow_non_restored: bool,
+    /// Records that were in flight in the checkpoint that it goes on from, with the operator that they were at.
+    pub(crate) in_flight: Vec<(OperatorUid, InFlight)>,
 }
 
 /// One subtask.
@@ -120,6 +124,8 @@ pub(crate) struct Task {
     /// The master has told the task to finish; whether it commits what is written.
     finish: Option<bool>,
     waiting: Option<Waiting>,
+    /// An unaligned barrier whose snapshot is to be taken as soon as what has begun is done.
+    overtaking: Option<Arc<Barrier>>,
     /// Timers have emitted since there was credit last: no more of them fire before there is again.
     overdrawn: bool,
     last_ns: u64,
@@ -157,6 +163,7 @@ impl Task {
             phase: Phase::New,
             finish: None,
             waiting: None,
+            overtaking: None,
             overdrawn: false,
             last_ns,
             rows: 0,
@@ -177,6 +184,9 @@ impl Task {
                 self.parts.chain.close()?;
                 return Ok(self.gone());
             }
+        }
+        if self.overtake()? {
+            return Ok(Step::Progress);
         }
         let woken = !self.parts.chain.is_driven() && self.parts.chain.wake()?;
         if !self.parts.chain.drain() {
@@ -259,6 +269,7 @@ impl Task {
         self.parts.chain.open()?;
         let allow = self.parts.allow_non_restored;
         self.parts.chain.each(|node| check_claimed(node, allow))?;
+        self.go_on_with(allow)?;
         self.phase = Phase::Running;
         self.parts.snapshots.reporter.send(TaskEvent::Running);
         Ok(())
@@ -285,16 +296,11 @@ impl Task {
                 }
                 self.parts.chain.on_checkpoint_complete(checkpoint)?;
             }
-            Command::Abort(checkpoint) => match &mut self.parts.head {
-                Head::Channels(inputs) => inputs.abort(checkpoint),
-                Head::Source(source) => {
-                    source.on_abort(checkpoint);
-                    // A barrier that waits for credit must not stop the source after all: no second abort comes.
-                    self.work.retain(
-                        |work| !matches!(work, Work::Barrier { barrier } if barrier.checkpoint == checkpoint),
-                    );
-                }
-            },
+            Command::Abort(checkpoint) => {
+                let is_given_up = |barrier: &Arc<Barrier>| barrier.checkpoint == checkpoint;
+                self.overtaking.take_if(|barrier| is_given_up(barrier));
+                self.abort(checkpoint);
+            }
             Command::Finish { commit } => {
                 self.finish = Some(commit);
                 if commit {
@@ -303,6 +309,19 @@ impl Task {
             }
         }
         Ok(false)
+    }
+
+    fn abort(&mut self, checkpoint: CheckpointId) {
+        match &mut self.parts.head {
+            Head::Channels(inputs) => inputs.abort(checkpoint),
+            Head::Source(source) => {
+                source.on_abort(checkpoint);
+                // A barrier that waits for credit must not stop the source after all: no second abort comes.
+                self.work.retain(
+                    |work| !matches!(work, Work::Barrier { barrier } if barrier.checkpoint == checkpoint),
+                );
+            }
+        }
     }
 
     fn on_trigger(&mut self, barrier: Arc<Barrier>, drain: bool) {
@@ -341,6 +360,7 @@ impl Task {
             checkpoint: CHECKPOINT_AT_END,
             kind: SnapshotKind::Checkpoint,
             triggered_at: 0,
+            unaligned: false,
         };
         self.parts
             .chain
@@ -474,7 +494,7 @@ impl Task {
 
     /// The barrier goes downstream first: snapshots of the whole job overlap.
     fn snapshot(&mut self, barrier: &Arc<Barrier>) -> Result<(), TaskError> {
-        self.parts.chain.control(&StreamElement::Barrier(barrier.clone()));
+        let in_flight = self.pass_on(barrier);
         let mut parts = Vec::new();
         if let Head::Source(source) = &mut self.parts.head {
             parts.push(Part {
@@ -482,6 +502,7 @@ impl Task {
                 place: 0,
                 state: source.snapshot(barrier)?,
                 keyed: None,
+                in_flight: Vec::new(),
             });
         }
         let planted = self.parts.snapshots.executor.planted();
@@ -489,6 +510,11 @@ impl Task {
             parts.push(freeze(node, barrier, planted)?);
             Ok(())
         })?;
+        for (owner, one) in in_flight {
+            if let Some(part) = parts.iter_mut().find(|part| part.uid == owner) {
+                part.in_flight.push(one);
+            }
+        }
         self.parts.snapshots.start(barrier.checkpoint, parts);
         Ok(())
     }

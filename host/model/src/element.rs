@@ -60,6 +60,8 @@ pub struct Barrier {
     pub kind: SnapshotKind,
     /// When the coordinator triggered it, ms since the epoch.
     pub triggered_at: Timestamp,
+    /// Whether it overtakes the records before it, which are then part of the checkpoint (C3).
+    pub unaligned: bool,
 }
 
 /// What a barrier asks for.

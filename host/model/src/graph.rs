@@ -258,6 +258,8 @@ impl Default for JobSettings {
 pub struct CheckpointSettings {
     /// Whether barriers are aligned (C2).
     pub mode: CheckpointMode,
+    /// Whether barriers overtake records, which are then part of the checkpoint (C3); exactly once only.
+    pub unaligned: bool,
     /// From the trigger of one to the trigger of the next.
     pub interval_ms: u64,
     /// A checkpoint that takes longer is given up.
@@ -278,6 +280,7 @@ impl Default for CheckpointSettings {
     fn default() -> Self {
         Self {
             mode: CheckpointMode::ExactlyOnce,
+            unaligned: false,
             interval_ms: 0,
             timeout_ms: 600_000,
             min_pause_ms: 0,

@@ -18,6 +18,7 @@ mod refusals;
 mod restarts;
 mod state;
 mod streams;
+mod unaligned;
 mod window_examples;
 mod windows;
 

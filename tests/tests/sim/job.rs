@@ -51,6 +51,9 @@ pub(crate) struct Shape {
     pub(crate) has_windows: bool,
     /// Whether there are a join and functions of two inputs.
     pub(crate) has_several: bool,
+    /// How records are dealt out behind the source, where that cannot change: records in flight are restored between the
+    /// same operators only.
+    partition: Option<u64>,
     /// Bytes by which values of keyed state are longer than they need be.
     padding: usize,
 }
@@ -73,12 +76,14 @@ impl Shape {
             0 => (400, 1_000_000),
             _ => (20_000, tolerable),
         };
+        let unaligned = mode == CheckpointMode::ExactlyOnce && random.clone().once_in(2);
         let checkpointing = CheckpointSettings {
             mode,
+            unaligned,
             interval_ms: 5 + random.below(40),
             tolerable_failures,
             retained: 1 + random.below(2) as u32,
-            max_concurrent: 1 + random.below(2) as u32,
+            max_concurrent: 1 + random.below(2) as u32 * u32::from(!unaligned),
             min_pause_ms: [0, 0, 10][random.below(3) as usize],
             timeout_ms,
             retain_on_cancel: random.once_in(2),
@@ -91,6 +96,7 @@ impl Shape {
             has_idleness: random.once_in(4),
             has_windows: random.once_in(2),
             has_several: random.clone().once_in(3),
+            partition: unaligned.then(|| random.clone().below(8)),
             // So long that state does not fit into the manifest.
             padding: [0, 0, 0, 25_000][random.below(4) as usize],
         }
@@ -169,7 +175,7 @@ impl Shape {
             watermarks: Some(watermarks),
         };
         operators.add("source", source, None);
-        operators.add_partition();
+        operators.add_partition(self.partition);
         if self.has_ask {
             operators.add_ask();
         }
@@ -272,8 +278,8 @@ struct Operators<'a> {
 
 impl Operators<'_> {
     /// Sometimes; the parallelism of a partition means nothing.
-    fn add_partition(&mut self) {
-        let partitioner = match self.random.below(8) {
+    fn add_partition(&mut self, drawn: Option<u64>) {
+        let partitioner = match drawn.unwrap_or_else(|| self.random.below(8)) {
             0 => Partitioner::Rebalance,
             1 => Partitioner::Shuffle,
             2 => Partitioner::Rescale,

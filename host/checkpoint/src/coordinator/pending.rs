@@ -10,6 +10,7 @@ use wasmill_model::id::{CheckpointId, SubtaskId};
 use wasmill_model::time::Timestamp;
 
 use super::protocol::{Acknowledged, Destination};
+use crate::handle::OperatorState;
 use crate::handle::{Data, SubtaskState};
 use crate::manifest::ManifestKind;
 use crate::stats::SavepointTrigger;
@@ -126,16 +127,12 @@ impl Pending {
 
 /// The files that a subtask's state names.
 pub(super) fn files_of(state: &SubtaskState) -> Vec<String> {
-    let keyed = state
-        .operators
-        .values()
-        .filter_map(|operator| operator.keyed.as_ref());
-    keyed
-        .filter_map(|keyed| match &keyed.data {
-            Data::File { name, .. } => Some(name.clone()),
-            Data::Inline(_) => None,
-        })
-        .collect()
+    let data = state.operators.values().flat_map(OperatorState::data);
+    data.filter_map(|data| match data {
+        Data::File { name, .. } => Some(name.clone()),
+        Data::Inline(_) => None,
+    })
+    .collect()
 }
 
 /// Whether completing one of this kind makes sinks commit.

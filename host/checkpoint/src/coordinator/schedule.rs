@@ -193,6 +193,8 @@ impl Coordinator {
             checkpoint: id,
             kind: pending.snapshot_kind(),
             triggered_at: now,
+            // A savepoint is canonical, and after the final one nothing is processed any more.
+            unaligned: self.settings.unaligned && kind == ManifestKind::Checkpoint,
         });
         self.pending.insert(id, pending);
         actions.push(Action::Trigger {

@@ -14,7 +14,9 @@ use wasmill_model::id::{CheckpointId, JobId, OperatorUid};
 
 pub use file::open_data;
 pub use find::{latest, load};
-pub use redistribute::{KeyedPart, OperatorRestore, RestorePlan, SubtaskRestore, Target, redistribute};
+pub use redistribute::{
+    InFlightPart, KeyedPart, OperatorRestore, RestorePlan, SubtaskRestore, Target, redistribute,
+};
 
 use crate::manifest::{Manifest, ManifestError};
 use crate::storage::StorageError;

@@ -50,6 +50,19 @@ pub struct SubtaskRestore {
     pub lists: Vec<OperatorList>,
     /// Raw state: only where the parallelism is the same.
     pub raw: Vec<u8>,
+    /// Records in flight of which it may get some.
+    pub in_flight: Vec<InFlightPart>,
+}
+
+/// Records in flight of one of the old subtasks. Where the parallelism is another, each new subtask is given all: a
+/// record that was read goes to the one that owns its key group, everything else to the one of the old subtask's index
+/// modulo the new parallelism.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InFlightPart {
+    /// The bytes ([`crate::in_flight`]); a file is relative to [`super::Restored::directory`].
+    pub data: Data,
+    /// Index of the old subtask.
+    pub from: u32,
 }
 
 /// A range of key groups out of one file.
@@ -103,11 +116,13 @@ fn holds_something(state: &OperatorState) -> bool {
         lists,
         raw,
         committables,
+        in_flight,
     } = state;
     keyed.is_some()
         || lists.iter().any(|list| !list.elements.is_empty())
         || !raw.is_empty()
         || !committables.is_empty()
+        || in_flight.is_some()
 }
 
 fn deal_out(operator: &OperatorManifest, parallelism: u32, groups: MaxParallelism) -> OperatorRestore {
@@ -116,6 +131,7 @@ fn deal_out(operator: &OperatorManifest, parallelism: u32, groups: MaxParallelis
             keyed: keyed_parts(operator, groups.range_of(index, parallelism)),
             lists: Vec::new(),
             raw: raw_state(operator, index, parallelism),
+            in_flight: in_flight(operator, index, parallelism),
         })
         .collect();
     for (name, mode) in lists(operator) {
@@ -151,6 +167,20 @@ fn keyed_parts(operator: &OperatorManifest, range: KeyGroupRange) -> Vec<KeyedPa
             states: keyed.states.clone(),
         })
         .filter(|part| !part.range.is_empty())
+        .collect()
+}
+
+fn in_flight(operator: &OperatorManifest, index: u32, parallelism: u32) -> Vec<InFlightPart> {
+    let rescaled = operator.parallelism != parallelism;
+    let stored = operator.subtasks.iter();
+    stored
+        .filter(|(from, _)| rescaled || **from == index)
+        .filter_map(|(from, state)| {
+            Some(InFlightPart {
+                data: state.in_flight.clone()?,
+                from: *from,
+            })
+        })
         .collect()
 }
 

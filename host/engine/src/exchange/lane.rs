@@ -9,7 +9,7 @@ use wasmill_model::element::StreamElement;
 use wasmill_model::row::RowRef;
 
 use super::BATCH_BYTES_MAX;
-use crate::channel::Sender;
+use crate::channel::{Sender, batches};
 
 pub(super) struct Lane {
     building: BatchBuilder,
@@ -84,6 +84,20 @@ impl Lane {
         } else if let Err(item) = self.sender.try_send(item) {
             self.waiting.push_back(item);
         }
+    }
+
+    /// Sends a barrier before all that no other barrier precedes; returns the batches that it overtook.
+    pub(super) fn overtake(&mut self, barrier: &StreamElement) -> Vec<Batch> {
+        self.flush();
+        let is_barrier = |item: &StreamElement| matches!(item, StreamElement::Barrier(_));
+        if let Some(last) = self.waiting.iter().rposition(is_barrier) {
+            let overtaken = batches(self.waiting.iter().skip(last + 1));
+            self.waiting.insert(last + 1, barrier.clone());
+            return overtaken;
+        }
+        let mut overtaken = self.sender.overtake(barrier.clone());
+        overtaken.extend(batches(self.waiting.iter()));
+        overtaken
     }
 
     pub(super) fn drain(&mut self) -> bool {

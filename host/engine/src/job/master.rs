@@ -22,8 +22,9 @@ use std::sync::Arc;
 
 use wasmill_checkpoint::coordinator::{Coordinator, Event, JobEnd};
 use wasmill_checkpoint::fence::{Fence, FenceError};
+use wasmill_checkpoint::in_flight::InFlight;
 use wasmill_checkpoint::restore::RestorePlan;
-use wasmill_model::id::SubtaskId;
+use wasmill_model::id::{OperatorUid, SubtaskId};
 use wasmill_model::time::Timestamp;
 
 use super::status::{JobState, TaskState};
@@ -159,6 +160,8 @@ struct Master {
     restore: RestorePlan,
     tasks: BTreeMap<SubtaskId, Deployed>,
     loaded: BTreeMap<(SubtaskId, usize), load::KeyedState>,
+    /// Records in flight in the checkpoint that is being restored.
+    in_flight: BTreeMap<SubtaskId, Vec<(OperatorUid, InFlight)>>,
     savepoints: BTreeMap<SavepointTrigger, Location>,
     /// Of this attempt's sources.
     sources: SourceAlignment,
@@ -232,6 +235,7 @@ impl Master {
             restore: RestorePlan::default(),
             tasks: BTreeMap::new(),
             loaded: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
             savepoints: BTreeMap::new(),
             sources: SourceAlignment::default(),
             deletions: 0,

@@ -129,6 +129,7 @@ mod tests {
             checkpoint: CheckpointId(checkpoint),
             kind: SnapshotKind::Checkpoint,
             triggered_at: 0,
+            unaligned: false,
         })
     }
 

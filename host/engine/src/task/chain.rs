@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 
 use wasmill_checkpoint::handle::OperatorState;
+use wasmill_checkpoint::in_flight::EdgeName;
 use wasmill_model::batch::Batch;
 use wasmill_model::element::{StreamElement, Tick};
 use wasmill_model::id::{CheckpointId, OperatorUid};
@@ -96,12 +97,14 @@ enum Place {
 pub(crate) struct Chain {
     pub(crate) nodes: Vec<Node>,
     pub(crate) edges: Vec<Edge>,
+    /// What a checkpoint calls them: the operator that they lead from, and the name.
+    pub(super) edge_names: Vec<(OperatorUid, EdgeName)>,
     /// Where the records of a source go; empty without one.
     pub(crate) entry: Vec<Route>,
     pending: VecDeque<Pending>,
     /// Of one call, before it has its place in `pending`.
     fresh: Vec<Pending>,
-    now: Timestamp,
+    pub(super) now: Timestamp,
     /// The operators' processing time, where the input drives it.
     driven: Option<Timestamp>,
     /// Since when there is no credit, and how long there was none before.
@@ -114,6 +117,7 @@ impl Chain {
         Self {
             nodes,
             edges,
+            edge_names: Vec::new(),
             entry,
             pending: VecDeque::new(),
             fresh: Vec::new(),
@@ -122,6 +126,11 @@ impl Chain {
             blocked_since: None,
             blocked_ms: 0,
         }
+    }
+
+    /// What a checkpoint calls the edges, in their order.
+    pub(crate) fn with_edge_names(self, edge_names: Vec<(OperatorUid, EdgeName)>) -> Self {
+        Self { edge_names, ..self }
     }
 
     /// Opens all operators, in order.
@@ -390,6 +399,20 @@ impl Chain {
         for edge in &mut self.edges {
             edge.control(item);
         }
+    }
+
+    /// Gives an operator records that were on their way to it; false where it is not in the chain.
+    pub(crate) fn give(&mut self, uid: &OperatorUid, port: u16, batch: Batch) -> bool {
+        let Some(node) = self.nodes.iter().position(|node| node.uid == *uid) else {
+            return false;
+        };
+        self.pending.push_back(Pending::Rows { node, port, batch });
+        true
+    }
+
+    /// Whether it is the one that gets what comes in on channels.
+    pub(crate) fn is_first(&self, uid: &OperatorUid) -> bool {
+        self.entry.is_empty() && self.nodes.first().is_some_and(|node| node.uid == *uid)
     }
 
     /// Sends what has waited for its buffer timeout, and what has waited for credit. False where

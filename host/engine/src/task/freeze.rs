@@ -56,6 +56,7 @@ pub(super) fn freeze(
     Ok(Part {
         uid: node.uid.clone(),
         place: node.place,
+        in_flight: Vec::new(),
         state: taken.state,
         keyed: snapshot.map(|snapshot| FrozenKeyed {
             range: context.runtime.key_groups,

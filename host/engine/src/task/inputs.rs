@@ -140,6 +140,15 @@ impl Inputs {
         None
     }
 
+    /// Takes a barrier that has overtaken all else in its channel, whatever waits: the snapshot that is to be taken now, or
+    /// `Some(None)` where other channels have not delivered it yet.
+    pub(crate) fn receive_overtaking(&mut self) -> Option<Option<Arc<Barrier>>> {
+        let mut channels = self.channels.iter().enumerate();
+        let (channel, barrier) =
+            channels.find_map(|(index, channel)| Some((index, channel.receiver.receive_overtaking()?)))?;
+        Some(self.alignment.on_barrier(channel, &barrier))
+    }
+
     fn receive_from(&mut self, port: usize) -> Option<(usize, StreamElement)> {
         let port = &mut self.ports[port];
         for _ in 0..port.channels.len() {
@@ -249,6 +258,7 @@ mod tests {
             checkpoint: CheckpointId(1),
             kind: SnapshotKind::Checkpoint,
             triggered_at: 0,
+            unaligned: false,
         })
     }
 

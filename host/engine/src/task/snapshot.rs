@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
 use wasmill_checkpoint::handle::{Data, INLINE_BYTES_MAX, KeyedHandle, OperatorState, SubtaskState};
+use wasmill_checkpoint::in_flight::{self, InFlight};
 use wasmill_checkpoint::layout;
 use wasmill_checkpoint::storage::CheckpointStorage;
 use wasmill_model::function::StateDeclaration;
@@ -81,6 +82,8 @@ pub(crate) struct Part {
     pub(crate) place: usize,
     pub(crate) state: OperatorState,
     pub(crate) keyed: Option<FrozenKeyed>,
+    /// Before and behind it.
+    pub(crate) in_flight: Vec<InFlight>,
 }
 
 /// Keyed state and timers of one operator, frozen.
@@ -110,7 +113,9 @@ impl SnapshotWriter {
         let subtask = self.reporter.subtask;
         let files = self.files.clone();
         let reporter = self.reporter.clone();
-        let is_quick = parts.iter().all(|part| part.keyed.is_none());
+        let is_quick = parts
+            .iter()
+            .all(|part| part.keyed.is_none() && part.in_flight.is_empty());
         let work = move || {
             let written = catch_unwind(AssertUnwindSafe(|| {
                 write(&files.location(checkpoint), writer, subtask, parts)
@@ -148,6 +153,13 @@ fn write(
     for part in parts {
         let mut state = part.state;
         size += small_bytes(&state);
+        if !part.in_flight.is_empty() {
+            let file = layout::in_flight_file_name(writer, subtask, part.place);
+            let (data, length) = write_in_flight(location, file, &part.in_flight)
+                .map_err(|reason| format!("records in flight at `{}`: {reason}", part.uid))?;
+            size += length;
+            state.in_flight = Some(data);
+        }
         if let Some(keyed) = part.keyed {
             let file = layout::data_file_name(writer, subtask, part.place);
             let (data, length) = write_keyed(location, file, keyed.snapshot, keyed.bytes_estimate)
@@ -164,6 +176,23 @@ fn write(
         }
     }
     Ok((subtask_state, size))
+}
+
+fn write_in_flight(location: &Location, file: String, all: &[InFlight]) -> Result<(Data, u64), String> {
+    let bytes = in_flight::encode(all);
+    let length = bytes.len() as u64;
+    if bytes.len() <= INLINE_BYTES_MAX {
+        return Ok((Data::Inline(bytes), length));
+    }
+    let path = format!("{}/{file}", location.directory);
+    let written = location.storage.write(&path, &mut |out| out.write_all(&bytes));
+    let written = written.map_err(|error| error.to_string())?;
+    let data = Data::File {
+        name: file,
+        length: written.length,
+        crc32c: written.crc32c,
+    };
+    Ok((data, length))
 }
 
 fn write_keyed(

@@ -242,6 +242,7 @@ fn task(
         metrics: Arc::default(),
         clock: Arc::new(ManualClock::default()),
         allow_non_restored: false,
+        in_flight: Vec::new(),
     })
 }
 
@@ -348,6 +349,7 @@ fn barrier(checkpoint: u64) -> StreamElement {
         checkpoint: CheckpointId(checkpoint),
         kind: SnapshotKind::Checkpoint,
         triggered_at: 0,
+        unaligned: false,
     }))
 }
 

@@ -260,6 +260,7 @@ impl Driver {
             checkpoint: CheckpointId(1),
             kind: SnapshotKind::Checkpoint,
             triggered_at: 0,
+            unaligned: false,
         };
         Ok(self.operator.snapshot(&barrier, &mut self.context)?.state)
     }

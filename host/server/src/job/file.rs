@@ -73,6 +73,9 @@ pub struct Checkpointing {
     pub interval: DurationText,
     /// `exactly-once` holds back channels that delivered their barrier; `at-least-once` does not. Default: `exactly-once`.
     pub mode: Option<Mode>,
+    /// Whether barriers overtake records, which then become part of the checkpoint, so that it does not wait for a slow
+    /// operator. Needs `exactly-once` and one checkpoint at a time. Default: false.
+    pub unaligned: Option<bool>,
     /// A checkpoint that takes longer is given up. Default: `10min`.
     pub timeout: Option<DurationText>,
     /// Least time from the end of one checkpoint to the trigger of the next. Default: `0s`.

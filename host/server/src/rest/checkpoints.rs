@@ -124,7 +124,7 @@ pub async fn config(State(host): App, Path(id): Path<String>) -> Result<Json<Che
         },
         state_backend: "HashMapStateBackend".to_owned(),
         checkpoint_storage: "FileSystemCheckpointStorage".to_owned(),
-        unaligned_checkpoints: false,
+        unaligned_checkpoints: settings.unaligned,
         tolerable_failed_checkpoints: settings.tolerable_failures,
         aligned_checkpoint_timeout: 0,
         checkpoints_after_tasks_finish: true,

@@ -24,6 +24,7 @@ fn operator(parallelism: u32, mode: OperatorStateMode, elements: &[Vec<u8>]) -> 
                 version: 1,
                 bytes: vec![index as u8],
             }],
+            in_flight: None,
         };
         let subtask = SubtaskId {
             vertex: VertexId(0),
@@ -118,6 +119,23 @@ fn raw_state_stays_with_its_subtask_and_is_lost_at_another_parallelism() {
     };
     assert_eq!(raw(2), [vec![0], vec![1]]);
     assert!(raw(3).iter().all(Vec::is_empty));
+}
+
+#[test]
+fn records_in_flight_go_to_the_same_subtask_or_to_all_that_may_own_them() {
+    let mut manifest = operator(3, OperatorStateMode::List, &[]);
+    let stored = manifest.operators.get_mut(&uid("op")).unwrap();
+    for (index, state) in &mut stored.subtasks {
+        state.in_flight = (*index > 0).then(|| Data::Inline(vec![*index as u8]));
+    }
+    let sources = |parallelism| {
+        let plan = redistribute(&manifest, &to(parallelism), None, false).unwrap();
+        let subtasks = plan.operators[&uid("op")].subtasks.iter();
+        let from = |subtask: &SubtaskRestore| subtask.in_flight.iter().map(|part| part.from).collect();
+        subtasks.map(from).collect::<Vec<Vec<u32>>>()
+    };
+    assert_eq!(sources(3), [vec![], vec![1], vec![2]]);
+    assert_eq!(sources(2), [vec![1, 2], vec![1, 2]]);
 }
 
 proptest! {

@@ -211,6 +211,7 @@ impl Driven {
             checkpoint: CheckpointId(1),
             kind: SnapshotKind::Checkpoint,
             triggered_at: 0,
+            unaligned: false,
         };
         let taken = self.operator.snapshot(&barrier, &mut self.context).unwrap();
         self.client = Client::default();

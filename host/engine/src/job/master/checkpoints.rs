@@ -91,7 +91,9 @@ impl Master {
             }
         }
         let subtasks = self.plan.subtasks().collect();
-        let settings = self.spec.graph.settings.checkpointing.clone().unwrap_or_default();
+        let mut settings = self.spec.graph.settings.checkpointing.clone().unwrap_or_default();
+        // Steps of an input that drives the job keep their place between the records.
+        settings.unaligned &= !self.connectors.drive_clock();
         let coordinator = self
             .coordinator
             .get_or_insert_with(|| Coordinator::new(settings, subtasks, next_id, retained));

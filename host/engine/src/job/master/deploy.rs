@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wasmill_checkpoint::handle::OperatorState;
+use wasmill_checkpoint::in_flight::EdgeName;
 use wasmill_model::graph::OperatorKind;
-use wasmill_model::id::SubtaskId;
+use wasmill_model::id::{OperatorUid, SubtaskId};
 use wasmill_model::key::hash;
 use wasmill_model::time::{Timestamp, WATERMARK_NONE};
 
@@ -135,6 +136,7 @@ impl Master {
             }
         }
         self.loaded.clear();
+        self.in_flight.clear();
         self.restore = Default::default();
         self.phase = Phase::Running {
             announced: false,
@@ -201,7 +203,7 @@ impl Master {
             }))
         });
         let counters = Arc::new(counters);
-        let mut chain = Chain::new(nodes, edges, entry);
+        let mut chain = Chain::new(nodes, edges, entry).with_edge_names(self.edge_names(vertex));
         if self.connectors.drive_clock() {
             chain.drive();
         }
@@ -222,6 +224,7 @@ impl Master {
             metrics: counters.task.clone(),
             clock: self.clock.clone(),
             allow_non_restored: self.allows_non_restored(),
+            in_flight: self.in_flight.remove(&subtask).unwrap_or_default(),
         });
         Ok((task, deployed(commands, counters)))
     }
@@ -284,6 +287,28 @@ impl Master {
         Ok((edges, places))
     }
 
+    /// What a checkpoint calls the edges of a vertex, in their order.
+    fn edge_names(&self, vertex: &Vertex) -> Vec<(OperatorUid, EdgeName)> {
+        let mut names: Vec<(OperatorUid, EdgeName)> = Vec::new();
+        for edge in self.plan.edges.iter().filter(|edge| edge.from == vertex.id) {
+            let target = self.plan.vertices.get(edge.to.0 as usize);
+            let first = target.and_then(|target| target.operators.first());
+            let target = first.map_or_else(|| OperatorUid::new(""), |first| first.operator.uid.clone());
+            let owner = owner(vertex, edge.from_operator);
+            let same = |(of, name): &&(OperatorUid, EdgeName)| {
+                *of == owner && name.target == target && name.port == edge.to_port
+            };
+            let number = names.iter().filter(same).count() as u16;
+            let name = EdgeName {
+                target,
+                port: edge.to_port,
+                number,
+            };
+            names.push((owner, name));
+        }
+        names
+    }
+
     fn runtime(&self, vertex: &Vertex, chained: &ChainedOperator, subtask: SubtaskId) -> Arc<RuntimeContext> {
         let max_parallelism = self.plan.max_parallelism;
         Arc::new(RuntimeContext {
@@ -328,6 +353,25 @@ impl Master {
             ..OperatorState::default()
         })
     }
+}
+
+/// Whose state holds what is in flight behind an operator: its own, or that of the operator before a key-by, of which
+/// there may be one of the same uid in other chains.
+fn owner(vertex: &Vertex, mut place: usize) -> OperatorUid {
+    let feeder = |place: usize| {
+        let leads_here =
+            |wire: &Wire| matches!(wire.to, WireTarget::Chained { operator, .. } if operator == place);
+        vertex.operators[..place]
+            .iter()
+            .position(|chained| chained.wires.iter().any(leads_here))
+    };
+    while let Some(chained) = vertex.operators.get(place) {
+        match feeder(place) {
+            Some(before) if matches!(chained.operator.kind, OperatorKind::KeyBy { .. }) => place = before,
+            _ => return chained.operator.uid.clone(),
+        }
+    }
+    OperatorUid::new("")
 }
 
 /// A task that has not begun.

@@ -49,8 +49,12 @@ impl Master {
                 };
                 *left -= 1;
                 match loaded.state {
-                    Ok(state) => {
+                    Ok((state, in_flight)) => {
                         self.loaded.insert((loaded.subtask, loaded.place), state);
+                        self.in_flight
+                            .entry(loaded.subtask)
+                            .or_default()
+                            .extend(in_flight);
                     }
                     Err(error) => self.on_failure(error, now, Some(loaded.subtask)),
                 }

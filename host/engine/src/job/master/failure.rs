@@ -57,6 +57,7 @@ impl Master {
             task.enter(TaskState::Canceling, now);
         }
         self.loaded.clear();
+        self.in_flight.clear();
         self.stop_by = self.deadline(now);
         self.phase = Phase::Stopping { next };
         self.coordinate(

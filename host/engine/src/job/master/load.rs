@@ -2,12 +2,17 @@
 //!
 //! Invariant: a subtask gets exactly the key groups that it owns.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use wasmill_checkpoint::restore::{self, KeyedPart};
-use wasmill_model::id::{OperatorUid, SubtaskId};
-use wasmill_model::key::{KeyGroupRange, MaxParallelism};
+use wasmill_checkpoint::in_flight::{self, InFlight, InFlightPlace};
+use wasmill_checkpoint::restore::{self, InFlightPart, KeyedPart};
+use wasmill_model::batch::BatchBuilder;
+use wasmill_model::graph::Partitioner;
+use wasmill_model::id::{OperatorUid, SubtaskId, VertexId};
+use wasmill_model::key::{KeyGroup, KeyGroupRange, MaxParallelism};
+use wasmill_model::row::RowRef;
 use wasmill_state::backend::{KeyedStateBackend, StateError};
 use wasmill_state::keyed;
 use wasmill_state::memory::MemoryBackend;
@@ -15,6 +20,7 @@ use wasmill_state::timers::TimerQueue;
 
 use super::{Done, Master, Phase};
 use crate::error::TaskError;
+use crate::plan::JobPlan;
 use crate::task::snapshot::Location;
 
 /// Keyed state and timers of one operator in one subtask.
@@ -37,7 +43,7 @@ pub(super) struct Loaded {
     pub(super) subtask: SubtaskId,
     /// The operator's place in its chain.
     pub(super) place: usize,
-    pub(super) state: Result<KeyedState, TaskError>,
+    pub(super) state: Result<(KeyedState, Vec<(OperatorUid, InFlight)>), TaskError>,
 }
 
 /// One operator of one subtask to be read.
@@ -47,6 +53,17 @@ struct Load {
     parts: Vec<KeyedPart>,
     range: KeyGroupRange,
     max_parallelism: MaxParallelism,
+    in_flight: Vec<InFlightPart>,
+    share: Share,
+}
+
+/// Which records in flight are a subtask's.
+struct Share {
+    index: u32,
+    parallelism: u32,
+    range: KeyGroupRange,
+    /// Ports whose records go to the owner of their key group.
+    by_group: BTreeSet<u16>,
 }
 
 impl Master {
@@ -61,15 +78,23 @@ impl Master {
                     continue;
                 };
                 for (index, subtask) in (0u32..).zip(&restored.subtasks) {
-                    if subtask.keyed.is_empty() {
+                    if subtask.keyed.is_empty() && subtask.in_flight.is_empty() {
                         continue;
                     }
+                    let range = plan.max_parallelism.range_of(index, vertex.parallelism);
                     let load = Load {
                         location: from.clone(),
                         uid: uid.clone(),
                         parts: subtask.keyed.clone(),
-                        range: plan.max_parallelism.range_of(index, vertex.parallelism),
+                        range,
                         max_parallelism: plan.max_parallelism,
+                        in_flight: subtask.in_flight.clone(),
+                        share: Share {
+                            index,
+                            parallelism: vertex.parallelism,
+                            range,
+                            by_group: by_group(&plan, vertex.id, place),
+                        },
                     };
                     left += 1;
                     self.load_one(
@@ -109,15 +134,34 @@ impl Master {
 }
 
 impl Load {
-    fn run(self) -> Result<KeyedState, TaskError> {
+    fn run(self) -> Result<(KeyedState, Vec<(OperatorUid, InFlight)>), TaskError> {
+        let named = |error| TaskError {
+            operator: Some(self.uid.clone()),
+            ..error
+        };
         let mut state = KeyedState::empty(self.range, self.max_parallelism);
         for part in &self.parts {
-            self.read(part, &mut state).map_err(|error| TaskError {
-                operator: Some(self.uid.clone()),
-                ..error
-            })?;
+            self.read(part, &mut state).map_err(named)?;
         }
-        Ok(state)
+        let mut in_flight = Vec::new();
+        for part in &self.in_flight {
+            let all = self.read_in_flight(part).map_err(named)?;
+            let own = all.into_iter().filter_map(|one| self.share.of(one, part.from));
+            in_flight.extend(own.map(|one| (self.uid.clone(), one)));
+        }
+        Ok((state, in_flight))
+    }
+
+    fn read_in_flight(&self, part: &InFlightPart) -> Result<Vec<InFlight>, TaskError> {
+        let storage = Arc::clone(&self.location.storage);
+        let external = |error: String| TaskError::external(error);
+        let mut file = restore::open_data(storage, &self.location.directory, &part.data)
+            .map_err(|error| external(error.to_string()))?;
+        let mut bytes = vec![0; file.len() as usize];
+        file.read_at(0, &mut bytes)
+            .map_err(|error| external(error.to_string()))?;
+        // Files were whole when the checkpoint was chosen: storage has given other bytes since.
+        in_flight::decode(&bytes.into()).map_err(|error| external(error.to_string()))
     }
 
     fn read(&self, part: &KeyedPart, state: &mut KeyedState) -> Result<(), TaskError> {
@@ -130,5 +174,35 @@ impl Load {
             StateError::Corrupt(_) | StateError::Io(_) => TaskError::external(error.to_string()),
             _ => TaskError::from(error),
         })
+    }
+}
+
+/// The ports of an operator to which records go by their key: of one that is chained to another, none.
+fn by_group(plan: &JobPlan, vertex: VertexId, place: usize) -> BTreeSet<u16> {
+    let edges = plan.edges.iter().filter(|edge| edge.to == vertex && place == 0);
+    edges
+        .filter(|edge| edge.partitioner == Partitioner::Hash)
+        .map(|edge| edge.to_port)
+        .collect()
+}
+
+impl Share {
+    /// What of a batch of an old subtask is this one's.
+    fn of(&self, one: InFlight, from: u32) -> Option<InFlight> {
+        let InFlight { place, batch } = one;
+        let batch = match &place {
+            InFlightPlace::Input { port } if self.by_group.contains(port) => {
+                let mut own = BatchBuilder::default();
+                let is_own = |row: &RowRef<'_>| {
+                    let group = KeyGroup(row.group_field() as u16);
+                    self.range.contains(group)
+                };
+                batch.iter().filter(is_own).for_each(|row| own.push_row(row));
+                own.finish()
+            }
+            _ if from % self.parallelism == self.index => batch,
+            _ => return None,
+        };
+        (!batch.is_empty()).then_some(InFlight { place, batch })
     }
 }

@@ -120,8 +120,22 @@ fn checkpointing(job: &ParsedJob, given: &Checkpointing) -> Result<CheckpointSet
             "with a min-pause only one checkpoint can be under way: remove one of the two",
         );
     }
+    if given.unaligned == Some(true) && given.mode == Some(Mode::AtLeastOnce) {
+        return error(
+            "unaligned",
+            "unaligned checkpoints are exactly-once: remove `mode: at-least-once`, which aligns nothing anyway, or \
+             `unaligned`",
+        );
+    }
+    if given.unaligned == Some(true) && given.max_concurrent.is_some_and(|n| n > 1) {
+        return error(
+            "unaligned",
+            "of unaligned checkpoints only one can be under way: remove `max-concurrent` or `unaligned`",
+        );
+    }
     let defaults = CheckpointSettings::default();
     Ok(CheckpointSettings {
+        unaligned: given.unaligned.unwrap_or(defaults.unaligned),
         interval_ms: given.interval.0,
         mode: match given.mode {
             Some(Mode::AtLeastOnce) => CheckpointMode::AtLeastOnce,
