@@ -59,6 +59,11 @@ impl Alignment {
             return None;
         }
         if self.mode == CheckpointMode::ExactlyOnce {
+            if self.pending.keys().any(|pending| *pending > checkpoint) {
+                // The channel of the newer barrier never had this one.
+                self.note_aborted(checkpoint);
+                return None;
+            }
             self.give_up_before(checkpoint);
             self.held[channel] = true;
         }
@@ -87,9 +92,22 @@ impl Alignment {
         if self.pending.remove(&checkpoint).is_some() {
             self.held.fill(false);
         }
+        self.note_aborted(checkpoint);
+    }
+
+    /// IMPORTANT: one that is forgotten must count as over: its barrier may still be on its way here, where others have
+    /// passed it over, and a channel that was held back for it would be so for ever.
+    fn note_aborted(&mut self, checkpoint: CheckpointId) {
         self.aborted.insert(checkpoint);
         while self.aborted.len() > TRACKED_MAX {
-            self.aborted.pop_first();
+            let Some(oldest) = self.aborted.pop_first() else {
+                return;
+            };
+            let newer = self.pending.split_off(&oldest);
+            if !std::mem::replace(&mut self.pending, newer).is_empty() {
+                self.held.fill(false);
+            }
+            self.settled = self.settled.max(Some(oldest));
         }
     }
 
@@ -106,7 +124,7 @@ impl Alignment {
             self.held.fill(false);
         }
         for (checkpoint, _) in older {
-            self.aborted.insert(checkpoint);
+            self.note_aborted(checkpoint);
         }
     }
 
@@ -169,6 +187,17 @@ mod tests {
     }
 
     #[test]
+    fn an_older_barrier_behind_a_newer_one_of_another_channel_changes_nothing() {
+        let mut alignment = Alignment::new(CheckpointMode::ExactlyOnce, 3);
+        assert_eq!(alignment.on_barrier(0, &barrier(2)), None);
+        assert_eq!(alignment.on_barrier(1, &barrier(1)), None);
+        assert_eq!(held(&alignment), [true, false, false]);
+        assert_eq!(alignment.on_barrier(1, &barrier(2)), None);
+        assert_eq!(held(&alignment), [true, true, false]);
+        assert_eq!(alignment.on_barrier(2, &barrier(2)), Some(barrier(2)));
+    }
+
+    #[test]
     fn an_aborted_checkpoint_releases_its_channels_and_its_late_barriers_are_ignored() {
         let mut alignment = Alignment::new(CheckpointMode::ExactlyOnce, 2);
         assert_eq!(alignment.on_barrier(0, &barrier(1)), None);
@@ -186,6 +215,21 @@ mod tests {
         alignment.abort(CheckpointId(3));
         assert_eq!(alignment.on_barrier(0, &barrier(3)), None);
         assert_eq!(held(&alignment), [false, false]);
+    }
+
+    #[test]
+    fn the_late_barrier_of_a_checkpoint_given_up_long_ago_holds_nothing_back() {
+        let mut alignment = Alignment::new(CheckpointMode::ExactlyOnce, 2);
+        for checkpoint in 1..500 {
+            alignment.abort(CheckpointId(checkpoint));
+        }
+        for checkpoint in 1..500 {
+            assert_eq!(alignment.on_barrier(0, &barrier(checkpoint)), None);
+            assert_eq!(held(&alignment), [false, false], "{checkpoint}");
+        }
+        assert!(alignment.aborted.len() <= TRACKED_MAX);
+        assert_eq!(alignment.on_barrier(0, &barrier(500)), None);
+        assert_eq!(alignment.on_barrier(1, &barrier(500)), Some(barrier(500)));
     }
 
     #[test]
