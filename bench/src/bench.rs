@@ -28,6 +28,8 @@ pub struct Bench {
     scratch: tempfile::TempDir,
     json: Option<File>,
     failed: Vec<String>,
+    /// The only figures that are wanted, by the start of their names; empty: all.
+    only: Vec<String>,
 }
 
 impl Bench {
@@ -49,7 +51,19 @@ impl Bench {
             scratch: tempfile::tempdir().context("make a directory for the runs")?,
             json: json.transpose()?,
             failed: Vec::new(),
+            only: Vec::new(),
         })
+    }
+
+    /// Measures only figures whose names start so.
+    #[must_use]
+    pub fn only(self, only: Vec<String>) -> Bench {
+        Bench { only, ..self }
+    }
+
+    /// Whether a figure of this name is to be measured.
+    pub fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| name.starts_with(only.as_str()))
     }
 
     /// Prints a figure and remembers whether its bar was reached.
@@ -127,6 +141,9 @@ impl Bench {
         sizes: Sizes,
         bar: f64,
     ) -> Result<()> {
+        if !self.wants(name) {
+            return Ok(());
+        }
         self.warm(ours)?;
         let (mut our_rates, mut their_rates) = (Vec::new(), Vec::new());
         for _ in 0..self.settings.rounds {

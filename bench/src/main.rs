@@ -12,7 +12,7 @@ use wasmill_bench::settings::Settings;
 /// Measures the host; a line of JSON for each figure.
 #[derive(Parser)]
 struct Arguments {
-    /// Benches to run; all where none is named.
+    /// Benches to run, or comparisons of one such as `windows.tumbling`; all where none is named.
     names: Vec<String>,
     /// The host's release binary.
     #[arg(long, env = "WASMILL_BIN")]
@@ -45,7 +45,12 @@ fn run(arguments: &Arguments) -> Result<bool> {
     };
     let root = wasmill_tests::guests::root();
     let runners = chosen(&arguments.names)?;
-    let mut bench = Bench::new(&root, &arguments.binary, settings, arguments.json.as_deref())?;
+    let has_parts = arguments.names.iter().any(|name| name.contains('.'));
+    let bench = Bench::new(&root, &arguments.binary, settings, arguments.json.as_deref())?;
+    let mut bench = match has_parts {
+        true => bench.only(arguments.names.clone()),
+        false => bench,
+    };
     for (name, runner) in runners {
         eprintln!("==> bench {name}");
         runner(&mut bench)?;
@@ -60,7 +65,8 @@ fn chosen(names: &[String]) -> Result<Vec<(&'static str, Runner)>> {
     if names.is_empty() {
         return Ok(ALL.to_vec());
     }
-    let find = |name: &String| match ALL.iter().find(|(known, _)| known == name) {
+    let bench_of = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+    let find = |name: &String| match ALL.iter().find(|(known, _)| *known == bench_of(name)) {
         Some(bench) => Ok(*bench),
         None => bail!(
             "there is no bench `{name}`: {}",

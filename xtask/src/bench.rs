@@ -11,7 +11,8 @@ use crate::workspace::Workspace;
 /// Options of the task.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// keyed-count, map, native, windows, checkpoint, submit, memory; all where none is named.
+    /// keyed-count, map, native, windows (or a comparison of it, such as windows.tumbling), checkpoint, submit, memory;
+    /// all where none is named.
     names: Vec<String>,
     /// Write the figures to this file as well, a line of JSON each.
     #[arg(long)]

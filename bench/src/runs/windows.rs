@@ -77,10 +77,15 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
         let ours = job(bench, window, keys)?;
         bench.against_flink(name, (&ours, flink(theirs, keys)), sizes, bar)?;
     }
-    for (name, keys) in [("1k-keys", FEW_KEYS), ("100k-keys", MANY_KEYS)] {
-        long(bench, name, keys)?;
+    if bench.wants("windows.cost-60-to-4") {
+        for (name, keys) in [("1k-keys", FEW_KEYS), ("100k-keys", MANY_KEYS)] {
+            long(bench, name, keys)?;
+        }
     }
-    memory::windows(bench)
+    match bench.wants("windows.entry-ratio") {
+        true => memory::windows(bench),
+        false => Ok(()),
+    }
 }
 
 /// The slide stays, the size grows: what an element costs must hardly change.
