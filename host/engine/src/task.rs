@@ -510,11 +510,7 @@ impl Task {
             parts.push(freeze(node, barrier, planted)?);
             Ok(())
         })?;
-        for (owner, one) in in_flight {
-            if let Some(part) = parts.iter_mut().find(|part| part.uid == owner) {
-                part.in_flight.push(one);
-            }
-        }
+        overtake::assign(in_flight, &mut parts)?;
         self.parts.snapshots.start(barrier.checkpoint, parts);
         Ok(())
     }

@@ -403,24 +403,6 @@ fn a_fenced_host_deletes_nothing_of_the_newer_one() {
 }
 
 #[test]
-fn a_host_that_was_fenced_while_it_wrote_its_manifest_is_told() {
-    let disk = memory();
-    let other = Arc::clone(&disk);
-    let faulty = FaultyStorage::new(Arc::clone(&disk), move |_, _, name| {
-        if name.ends_with("chk-2/_metadata") {
-            let second = Fence::acquire(Arc::clone(&other) as Arc<dyn CheckpointStorage>, JOB).unwrap();
-            second.settle(Some(CheckpointId(1))).unwrap();
-        }
-        Fault::None
-    });
-    let fence = acquire(&disk);
-    checkpoint(&fence, &faulty, 1).unwrap();
-    let error = checkpoint(&fence, &faulty, 2).unwrap_err();
-    assert!(error.contains("taken over by another host"), "{error}");
-    assert_eq!(latest_id(&*disk), Some(1), "the second host went on from there");
-}
-
-#[test]
 fn a_sweep_removes_all_but_what_is_kept_and_nothing_that_is_not_ours() {
     let (storage, fence) = job_with(3);
     storage.create(&data_file(4, 0), b"half").unwrap();

@@ -12,6 +12,7 @@ use wasmill_model::element::{Barrier, StreamElement};
 use wasmill_model::id::OperatorUid;
 
 use super::chain::Chain;
+use super::snapshot::Part;
 use super::{Head, Task, Work};
 use crate::error::TaskError;
 
@@ -143,6 +144,19 @@ impl Chain {
         edge.push(batch.clone(), self.now)?;
         Ok(true)
     }
+}
+
+/// Adds records in flight to the parts of their operators.
+pub(super) fn assign(in_flight: Vec<(OperatorUid, InFlight)>, parts: &mut [Part]) -> Result<(), TaskError> {
+    for (owner, one) in in_flight {
+        let Some(part) = parts.iter_mut().find(|part| part.uid == owner) else {
+            return Err(TaskError::host(format!(
+                "records in flight are of operator `{owner}`, which is not in the chain: a fault of the host"
+            )));
+        };
+        part.in_flight.push(one);
+    }
+    Ok(())
 }
 
 fn is_barrier(work: &Work) -> bool {

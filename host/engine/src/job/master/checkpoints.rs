@@ -281,6 +281,9 @@ fn write(fence: &Fence, location: &Location, part: &JobPart, done: Acknowledged)
             noted
         }
         (_, Destination::Job) => {
+            // A host that took over meanwhile may have gone on from one before: then nothing of this one is committed.
+            // It stays all the same, for the other may have seen it.
+            fence.check()?;
             // The checkpoint is complete: a note that fails is written again with the next one. Taking
             // the manifest back instead could leave a note that says more than there is.
             if let Err(error) = fence.note_completed() {
@@ -296,6 +299,9 @@ fn write(fence: &Fence, location: &Location, part: &JobPart, done: Acknowledged)
 mod tests {
     use std::collections::BTreeMap;
 
+    use wasmill_checkpoint::layout;
+    use wasmill_checkpoint::storage::testing::{Fault, FaultyStorage};
+    use wasmill_checkpoint::stats::SavepointTrigger;
     use wasmill_checkpoint::storage::{CheckpointStorage, MemoryStorage, StorageError};
     use wasmill_model::id::JobId;
     use wasmill_model::key::MaxParallelism;
@@ -303,6 +309,58 @@ mod tests {
     use super::*;
 
     const JOB: JobId = JobId(7);
+
+    fn part(fence: &Fence) -> JobPart {
+        JobPart {
+            job_id: JOB,
+            job_name: "job".to_owned(),
+            epoch: fence.epoch(),
+            max_parallelism: MaxParallelism(128),
+            parallelism: BTreeMap::new(),
+            plugins: BTreeMap::new(),
+        }
+    }
+
+    fn done(kind: ManifestKind, destination: Destination) -> Acknowledged {
+        Acknowledged {
+            checkpoint: CheckpointId(4),
+            kind,
+            destination,
+            triggered_at: 0,
+            subtasks: BTreeMap::new(),
+            size: 0,
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_fenced_while_it_writes_its_manifest_commits_nothing_and_deletes_nothing() {
+        let disk = Arc::new(MemoryStorage::new());
+        let other: Arc<dyn CheckpointStorage> = disk.clone();
+        let storage: Arc<dyn CheckpointStorage> = Arc::new(FaultyStorage::new(disk, move |_, _, name| {
+            if name.ends_with("_metadata") {
+                drop(Fence::acquire(other.clone(), JOB));
+            }
+            Fault::None
+        }));
+        let written = |kind, destination, directory: String| {
+            let fence = Fence::acquire(storage.clone(), JOB).unwrap();
+            let location = Location {
+                storage: storage.clone(),
+                directory,
+            };
+            let result = write(&fence, &location, &part(&fence), done(kind, destination));
+            let deleted = retention::delete_checkpoint(&fence, CheckpointId(4));
+            assert!(matches!(deleted, Err(FenceError::Fenced { .. })), "{deleted:?}");
+            storage.read(&manifest_name(&location.directory), 0, 1).unwrap();
+            result
+        };
+        let own = layout::checkpoint_directory(JOB, CheckpointId(4));
+        let refused = written(ManifestKind::Checkpoint, Destination::Job, own);
+        assert!(matches!(refused, Err(FenceError::Fenced { .. })), "{refused:?}");
+        // For a savepoint nothing is committed: it is whole, and good.
+        let savepoint = Destination::Savepoint(SavepointTrigger(1));
+        written(ManifestKind::Savepoint, savepoint, "savepoint".to_owned()).unwrap();
+    }
 
     #[test]
     fn a_stop_that_could_not_be_noted_leaves_no_manifest() {
@@ -314,23 +372,8 @@ mod tests {
             storage: storage.clone(),
             directory: "savepoint".to_owned(),
         };
-        let part = JobPart {
-            job_id: JOB,
-            job_name: "job".to_owned(),
-            epoch: fence.epoch(),
-            max_parallelism: MaxParallelism(128),
-            parallelism: BTreeMap::new(),
-            plugins: BTreeMap::new(),
-        };
-        let done = Acknowledged {
-            checkpoint: CheckpointId(4),
-            kind: ManifestKind::StopWithSavepoint,
-            destination: Destination::Job,
-            triggered_at: 0,
-            subtasks: BTreeMap::new(),
-            size: 0,
-        };
-        write(&fence, &location, &part, done).unwrap_err();
+        let stop = done(ManifestKind::StopWithSavepoint, Destination::Job);
+        write(&fence, &location, &part(&fence), stop).unwrap_err();
         let manifest = storage.read(&manifest_name("savepoint"), 0, 1);
         assert!(
             matches!(manifest, Err(StorageError::NotFound { .. })),
