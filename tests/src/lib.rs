@@ -7,6 +7,7 @@ pub mod cli;
 pub mod example;
 pub mod guests;
 pub mod host;
+pub mod object_server;
 pub mod oracle;
 pub mod service;
 pub mod skip;

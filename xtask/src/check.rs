@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 
 use crate::command::{self, output, run};
 use crate::guests;
+use crate::servers;
 use crate::workspace::Workspace;
 
 /// Tests append what they skipped to the file that this names.
@@ -25,6 +26,7 @@ const CARGO_DENY: &str = "0.20.2";
 /// Builds the guests and the host and runs all tests, those of the documentation among them.
 pub(crate) fn test(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     guests::run(workspace, &guests::Options::default())?;
+    servers::run(workspace)?;
     let skips = workspace.guests().join(".skips");
     let _ = fs::remove_file(&skips);
     build_host(workspace)?;

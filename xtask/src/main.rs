@@ -10,6 +10,7 @@ mod command;
 mod demo;
 mod guests;
 mod oracle;
+mod servers;
 mod workspace;
 
 use std::process::ExitCode;
@@ -28,6 +29,8 @@ struct Arguments {
 enum Task {
     /// Builds the components under `plugins/` into `target/guests/`.
     Guests(guests::Options),
+    /// Installs the object stores that tests of checkpoint storage run against.
+    Servers,
     /// Counts the words of real text by the example job, exactly once, and shows the result.
     Demo,
     /// Runs all tests, after building what they need; arguments go to `cargo test`.
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = workspace::Workspace::find().and_then(|workspace| match arguments.task {
         Task::Guests(options) => guests::run(&workspace, &options),
+        Task::Servers => servers::run(&workspace),
         Task::Demo => demo::demo(&workspace),
         Task::Oracle(options) => oracle::oracle(&workspace, &options),
         Task::Bench(options) => bench::bench(&workspace, &options),

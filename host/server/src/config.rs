@@ -8,8 +8,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use wasmill_checkpoint::storage::StorageSettings;
+
 use crate::job::error::suggestion;
 use crate::job::units::{DurationText, SizeText};
+
+mod storage;
 
 /// All settings of `wasmill serve`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +24,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// `checkpoint-storage`: URL; `None`: `checkpoints` in the data directory.
     pub checkpoint_storage: Option<String>,
+    /// `s3-…`, `gs-…`, `azure-…`, `storage-…`: how object stores are reached.
+    pub storage: StorageSettings,
     /// `slots`: how many subtasks of a sharing group may run at once over all jobs.
     pub slots: u32,
     /// `parallelism`: of jobs that set none.
@@ -45,7 +51,12 @@ pub enum LogFormat {
     Json,
 }
 
-/// The keys, in the order of the documentation.
+/// All keys, in the order of the documentation.
+pub fn keys() -> impl Iterator<Item = &'static str> + Clone {
+    KEYS.into_iter().chain(storage::KEYS)
+}
+
+/// Those that have a flag, too; the ones of [`storage`] have none: secrets are among them, and everybody sees flags.
 pub const KEYS: [&str; 10] = [
     "bind-address",
     "data-dir",
@@ -69,6 +80,7 @@ impl Default for Settings {
             bind_address: SocketAddr::from(([127, 0, 0, 1], 8081)),
             data_dir: PathBuf::from("wasmill-data"),
             checkpoint_storage: None,
+            storage: StorageSettings::default(),
             // Twice the processors: subtasks of several jobs share them, and most wait most of the time.
             slots: cpus.saturating_mul(2).max(4),
             parallelism: 1,
@@ -149,11 +161,13 @@ impl Settings {
             }
             "job-history" => self.job_history = number(value, 0, 100_000)? as usize,
             "shutdown-timeout" => self.shutdown_timeout = DurationText::parse(value)?.duration(),
+            key if storage::KEYS.contains(&key) => storage::set(&mut self.storage, key, value)?,
             other => {
+                let known: Vec<_> = keys().collect();
                 return Err(format!(
                     "unknown key `{}`{}",
                     other.escape_debug(),
-                    suggestion(other, &KEYS)
+                    suggestion(other, &known)
                 ));
             }
         }
@@ -174,7 +188,10 @@ impl Settings {
             let text = match value.get_ref() {
                 toml::de::DeValue::String(text) => text.to_string(),
                 toml::de::DeValue::Integer(number) => number.as_str().to_owned(),
-                _ if KEYS.contains(&key.get_ref().as_ref()) => {
+                toml::de::DeValue::Boolean(value) if key.get_ref() == "s3-path-style-access" => {
+                    value.to_string()
+                }
+                _ if is_key(key.get_ref()) => {
                     return Err(at(
                         value.span().start,
                         &format!("`{}` takes a string or a number", key.get_ref()),
@@ -182,7 +199,7 @@ impl Settings {
                 }
                 _ => String::new(),
             };
-            let place = match KEYS.contains(&key.get_ref().as_ref()) {
+            let place = match is_key(key.get_ref()) {
                 true => value.span().start,
                 false => key.span().start,
             };
@@ -209,10 +226,10 @@ impl Settings {
                 continue;
             }
             let key = rest.to_lowercase().replace('_', "-");
-            if KEYS.contains(&key.as_str()) {
+            if is_key(&key) {
                 self.set(&key, &value)
                     .map_err(|e| ConfigError(format!("environment variable {name}: {e}")))?;
-            } else if let Some(near) = crate::job::error::nearest(&key, KEYS.into_iter()) {
+            } else if let Some(near) = crate::job::error::nearest(&key, keys()) {
                 let near = near.to_uppercase().replace('-', "_");
                 return Err(ConfigError(format!(
                     "environment variable {name}: there is no such setting: did you mean {ENV_PREFIX}{near}?"
@@ -242,6 +259,10 @@ pub fn directory_url(directory: &Path) -> Result<String, ConfigError> {
     url::Url::from_directory_path(&absolute)
         .map(|url| url.to_string())
         .map_err(|()| ConfigError(format!("{}: not a path that a URL can name", absolute.display())))
+}
+
+fn is_key(key: &str) -> bool {
+    keys().any(|known| known == key)
 }
 
 fn number(value: &str, least: u32, most: u32) -> Result<u32, String> {

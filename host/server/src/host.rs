@@ -140,8 +140,8 @@ impl Host {
             std::fs::create_dir_all(&directory)
                 .map_err(|e| failed("cannot create checkpoint storage", &e))?;
         }
-        let storage = wasmill_checkpoint::storage::open(&url)
-            .map_err(|e| ConfigError(format!("checkpoint storage {url}: {e}")))?;
+        let storage = wasmill_checkpoint::storage::open(&url, &settings.storage)
+            .map_err(|e| ConfigError(e.to_string()))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let executor =
             ThreadExecutor::new(Arc::clone(&clock)).map_err(|e| failed("no threads for jobs", &e))?;
@@ -246,7 +246,7 @@ impl Host {
             allow_non_restored: options.allow_non_restored,
         });
         if let Some(savepoint) = &savepoint {
-            trigger::open_savepoint(&savepoint.path).map_err(HostError::Bad)?;
+            trigger::open_savepoint(&savepoint.path, &self.settings.storage).map_err(HostError::Bad)?;
         }
         let mut jobs = self.jobs_locked();
         let free = self.settings.slots.saturating_sub(slots_of(&jobs));

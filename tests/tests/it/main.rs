@@ -17,6 +17,7 @@ mod plugins;
 mod refusals;
 mod restarts;
 mod state;
+mod storage;
 mod streams;
 mod unaligned;
 mod window_examples;

@@ -1,4 +1,5 @@
-//! Checkpoint storage in memory: for tests and the simulator. Deterministic, without threads.
+//! Checkpoint storage in the host's memory: of jobs with little state that need not outlive the host, of tests and of
+//! the simulator. Deterministic, without threads.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -6,16 +7,29 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{CheckpointStorage, Content, StorageError, Written};
 
+/// The largest file of `memory:`, Flink's bound on the state of one operator in one subtask.
+pub const MEMORY_STATE_BYTES_MAX: u64 = 5 * 1024 * 1024;
+
 /// Files in memory.
 #[derive(Debug, Default)]
 pub struct MemoryStorage {
     files: Mutex<BTreeMap<String, Vec<u8>>>,
+    /// The largest file.
+    file_bytes_max: Option<u64>,
 }
 
 impl MemoryStorage {
     /// Without files.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Of the URL `memory:`: no file is larger than [`MEMORY_STATE_BYTES_MAX`].
+    pub fn bounded() -> Self {
+        Self {
+            file_bytes_max: Some(MEMORY_STATE_BYTES_MAX),
+            ..Self::default()
+        }
     }
 
     /// Changes a file behind everyone's back, as a failing disk does; `None` where there is none.
@@ -43,8 +57,12 @@ impl MemoryStorage {
 
 impl CheckpointStorage for MemoryStorage {
     fn write(&self, name: &str, content: &mut Content<'_>) -> Result<Written, StorageError> {
-        let mut bytes = Vec::new();
-        content(&mut bytes).map_err(|source| failed(self, name, source))?;
+        let mut file = MemoryFile {
+            bytes: Vec::new(),
+            bytes_max: self.file_bytes_max.unwrap_or(u64::MAX),
+        };
+        content(&mut file).map_err(|source| failed(self, name, source))?;
+        let bytes = file.bytes;
         let written = Written {
             length: bytes.len() as u64,
             crc32c: crc32c::crc32c(&bytes),
@@ -93,6 +111,34 @@ impl CheckpointStorage for MemoryStorage {
 
     fn url(&self) -> String {
         "memory:".to_owned()
+    }
+}
+
+/// A file that is being written.
+struct MemoryFile {
+    bytes: Vec<u8>,
+    bytes_max: u64,
+}
+
+impl io::Write for MemoryFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let length = self.bytes.len() as u64 + bytes.len() as u64;
+        if length > self.bytes_max {
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!(
+                    "the state of an operator is larger than the {} bytes that `memory:` takes: set `checkpoint-storage` to a \
+                     directory or a bucket",
+                    self.bytes_max
+                ),
+            ));
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

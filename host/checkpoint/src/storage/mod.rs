@@ -3,6 +3,7 @@
 //! Names are relative, `/`-separated, without `..`: a checkpoint can be moved as a whole.
 
 use std::io;
+use std::sync::Arc;
 
 /// What was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,16 +85,25 @@ pub trait CheckpointStorage: Send + Sync {
 
     /// For people: the URL.
     fn url(&self) -> String;
+
+    /// Opens other storage with the settings of this one: a savepoint's, by its URL.
+    fn open_other(&self, url: &str) -> Result<Arc<dyn CheckpointStorage>, StorageError> {
+        open(url, &StorageSettings::default())
+    }
 }
 
+mod failure;
 mod local;
 mod memory;
 mod object;
+mod remote;
 mod runtime;
+mod settings;
 pub mod testing;
 mod upload;
 
-pub use memory::MemoryStorage;
+pub use memory::{MEMORY_STATE_BYTES_MAX, MemoryStorage};
 pub use object::{ObjectStorage, open};
+pub use settings::{AzureSettings, GcsSettings, S3Settings, Secret, StorageSettings};
 #[cfg(test)]
 mod tests;

@@ -1,37 +1,48 @@
-//! Checkpoint storage over `object_store`: a directory now, every other store by URL.
+//! Checkpoint storage over `object_store`: a directory, or a bucket by its URL.
 //!
 //! Invariant: what `write` and `create` return success for survives a power cut: of local files, file and
 //! directories are synced.
 
-use std::error::Error as _;
 use std::io;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::local::LocalFileSystem;
-use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::prefix::PrefixStore;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use url::Url;
 
+use super::failure::{is_container_missing, to_io, with_mend};
 use super::local::LocalFile;
+use super::remote::{self, Exclusive, is_unanswered};
 use super::runtime::Task;
 use super::upload::Upload;
-use super::{CheckpointStorage, Content, StorageError, Written};
+use super::{CheckpointStorage, Content, MemoryStorage, StorageError, StorageSettings, Written};
 
-/// Opens the storage of a URL (`file:///…`, `memory:`) or of a plain path, which is taken from the working
-/// directory. A directory that is not there is made.
-pub fn open(url: &str) -> Result<Arc<dyn CheckpointStorage>, StorageError> {
-    Ok(Arc::new(ObjectStorage::open(url)?))
+/// Opens the storage of a URL (`file:///…`, `memory:`, `s3://…`, `gs://…`, `abfs://…`) or of a plain path, which is
+/// taken from the working directory. A directory that is not there is made; a bucket is not, nor is it asked
+/// anything yet.
+pub fn open(url: &str, settings: &StorageSettings) -> Result<Arc<dyn CheckpointStorage>, StorageError> {
+    match Url::parse(url) {
+        Ok(parsed) if parsed.scheme() == "memory" => Ok(Arc::new(MemoryStorage::bounded())),
+        _ => Ok(Arc::new(ObjectStorage::open(url, settings)?)),
+    }
 }
 
 /// Storage over an object store.
 pub struct ObjectStorage {
     store: Arc<dyn ObjectStore>,
     url: String,
-    local: Option<Local>,
+    kind: Kind,
+    settings: StorageSettings,
+}
+
+/// How files are written.
+enum Kind {
+    Local(Local),
+    Remote(Exclusive),
 }
 
 /// What local files are written by.
@@ -42,23 +53,33 @@ struct Local {
 
 impl ObjectStorage {
     /// See [`open`].
-    pub fn open(url: &str) -> Result<Self, StorageError> {
+    pub fn open(url: &str, settings: &StorageSettings) -> Result<Self, StorageError> {
+        let local = |directory: &FilePath| {
+            let local = Self::local(directory)?;
+            Ok(Self {
+                settings: settings.clone(),
+                ..local
+            })
+        };
         match Url::parse(url) {
             Ok(parsed) if parsed.scheme() == "file" => {
                 let directory = parsed.to_file_path().map_err(|()| StorageError::Unsupported {
                     url: url.to_owned(),
                     message: "it names another host: write `file:///absolute/path`".to_owned(),
                 })?;
-                Self::local(&directory)
+                local(&directory)
             }
-            Ok(parsed) if parsed.scheme() == "memory" => Ok(Self {
-                store: Arc::new(InMemory::new()),
-                url: "memory:".to_owned(),
-                local: None,
-            }),
-            Ok(parsed) if url.contains("://") => Self::remote(&parsed),
+            Ok(parsed) if url.contains("://") => {
+                let remote = remote::open(&parsed, settings)?;
+                Ok(Self {
+                    store: remote.store,
+                    url: remote.url,
+                    kind: Kind::Remote(remote.exclusive),
+                    settings: settings.clone(),
+                })
+            }
             // A path may look like a scheme (`C:\x`); without `//` it is one.
-            Ok(_) | Err(_) => Self::local(FilePath::new(url)),
+            Ok(_) | Err(_) => local(FilePath::new(url)),
         }
     }
 
@@ -84,26 +105,11 @@ impl ObjectStorage {
         Ok(Self {
             store: Arc::clone(&store) as Arc<dyn ObjectStore>,
             url,
-            local: Some(Local {
+            kind: Kind::Local(Local {
                 root: directory,
                 store,
             }),
-        })
-    }
-
-    /// By `object_store`'s own reading of URLs, as far as this host is built with it.
-    fn remote(url: &Url) -> Result<Self, StorageError> {
-        let (store, prefix) = object_store::parse_url(url).map_err(|error| StorageError::Unsupported {
-            url: url.to_string(),
-            message: format!(
-                "this host is built without support for `{}` ({error}); use `file:///path` or `memory:`",
-                url.scheme()
-            ),
-        })?;
-        Ok(Self {
-            store: Arc::new(PrefixStore::new(store, prefix)),
-            url: url.to_string(),
-            local: None,
+            settings: StorageSettings::default(),
         })
     }
 
@@ -137,7 +143,9 @@ impl ObjectStorage {
     fn error(&self, name: &str, error: Error) -> StorageError {
         let (name, storage) = (name.to_owned(), self.url.clone());
         match error {
-            Error::NotFound { .. } => StorageError::NotFound { name, storage },
+            Error::NotFound { .. } if !is_container_missing(&error) => {
+                StorageError::NotFound { name, storage }
+            }
             Error::AlreadyExists { .. } => StorageError::Exists { name, storage },
             error => StorageError::Io {
                 name,
@@ -168,7 +176,7 @@ impl Local {
 impl CheckpointStorage for ObjectStorage {
     fn write(&self, name: &str, content: &mut Content<'_>) -> Result<Written, StorageError> {
         let file = self.file(name)?;
-        if let Some(local) = &self.local {
+        if let Kind::Local(local) = &self.kind {
             let written = local.write(&file, content);
             return written.map_err(|error| self.failed(name, error));
         }
@@ -181,7 +189,12 @@ impl CheckpointStorage for ObjectStorage {
     }
 
     fn create(&self, name: &str, content: &[u8]) -> Result<(), StorageError> {
-        let (store, path) = (Arc::clone(&self.store), self.file(name)?);
+        let path = self.file(name)?;
+        if let Kind::Remote(exclusive) = &self.kind {
+            let content = Bytes::copy_from_slice(content);
+            return self.run(name, exclusive.clone().create(path, content));
+        }
+        let store = Arc::clone(&self.store);
         let payload = PutPayload::from(content.to_vec());
         let options = PutOptions::from(PutMode::Create);
         self.run(name, async move {
@@ -197,6 +210,7 @@ impl CheckpointStorage for ObjectStorage {
                 match store.get_range(&path, offset..end).await {
                     Ok(bytes) => return Ok(bytes.into()),
                     Err(error @ Error::NotFound { .. }) => return Err(error),
+                    Err(error) if is_unanswered(&error) => return Err(error),
                     // Stores refuse a range that starts at the end: to us it is empty.
                     Err(error) if store.head(&path).await?.size > offset => return Err(error),
                     Err(_) => {}
@@ -229,7 +243,7 @@ impl CheckpointStorage for ObjectStorage {
     }
 
     fn prune(&self, directory: &str) -> Result<(), StorageError> {
-        let Some(Local { root, .. }) = &self.local else {
+        let Kind::Local(Local { root, .. }) = &self.kind else {
             return Ok(());
         };
         // The path's own rules keep it below the root.
@@ -246,35 +260,8 @@ impl CheckpointStorage for ObjectStorage {
     fn url(&self) -> String {
         self.url.clone()
     }
-}
 
-/// Keeps the kind of the error that the system gave, wherever in the chain it is.
-pub(super) fn to_io(error: Error) -> io::Error {
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        if let Some(system) = inner.downcast_ref::<io::Error>() {
-            return io::Error::new(system.kind(), error.to_string());
-        }
-        cause = inner.source();
+    fn open_other(&self, url: &str) -> Result<Arc<dyn CheckpointStorage>, StorageError> {
+        open(url, &self.settings)
     }
-    io::Error::other(error.to_string())
-}
-
-/// Says what to do where that is known.
-pub(super) fn with_mend(error: io::Error) -> io::Error {
-    let mend = match error.kind() {
-        io::ErrorKind::StorageFull => "the disk is full: free space, or put checkpoints elsewhere",
-        io::ErrorKind::QuotaExceeded => "the quota is used up: raise it, or put checkpoints elsewhere",
-        io::ErrorKind::ReadOnlyFilesystem => {
-            "the file system is read-only: mount it for writing, or put checkpoints elsewhere"
-        }
-        io::ErrorKind::PermissionDenied => {
-            "the host may not write there: give it the right, or put checkpoints elsewhere"
-        }
-        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
-            "a file stands where a directory is needed: move it away"
-        }
-        _ => return error,
-    };
-    io::Error::new(error.kind(), format!("{error}; {mend}"))
 }

@@ -1,6 +1,8 @@
 //! Storage that fails on purpose: for tests and the simulator. Deterministic: what fails is decided by a
 //! function of the number and kind of the write.
 
+pub mod contract;
+
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 

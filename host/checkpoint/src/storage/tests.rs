@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::testing::{Fault, FaultyStorage};
+use super::testing::{Fault, FaultyStorage, contract};
 use super::*;
 
 /// All storages that keep the contract.
@@ -14,7 +14,12 @@ fn storages() -> (tempfile::TempDir, Vec<Arc<dyn CheckpointStorage>>) {
     let faultless = FaultyStorage::new(Arc::new(MemoryStorage::new()), |_, _, _| Fault::None);
     (
         directory,
-        vec![local, open("memory:").unwrap(), memory, Arc::new(faultless)],
+        vec![
+            local,
+            open("memory:", &StorageSettings::default()).unwrap(),
+            memory,
+            Arc::new(faultless),
+        ],
     )
 }
 
@@ -23,157 +28,33 @@ fn put(storage: &dyn CheckpointStorage, name: &str, bytes: &[u8]) -> Written {
 }
 
 #[test]
-fn what_is_written_is_read_back_in_any_part() {
-    let (_directory, storages) = storages();
-    for storage in storages {
-        let written = put(&*storage, "job/chk-1/a", b"0123456789");
-        assert_eq!(
-            written,
-            Written {
-                length: 10,
-                crc32c: crc32c::crc32c(b"0123456789")
-            }
-        );
-        for (offset, length, expected) in [
-            (0, 10, "0123456789"),
-            (3, 4, "3456"),
-            (8, 99, "89"),
-            (10, 5, ""),
-            (99, 1, ""),
-            (2, 0, ""),
-        ] {
-            let read = storage.read("job/chk-1/a", offset, length).unwrap();
-            assert_eq!(read, expected.as_bytes(), "{} {offset}+{length}", storage.url());
-        }
-    }
-}
-
-#[test]
-fn a_file_that_is_written_again_is_replaced() {
-    let (_directory, storages) = storages();
-    for storage in storages {
-        put(&*storage, "a", b"a longer content");
-        put(&*storage, "a", b"short");
-        assert_eq!(storage.read("a", 0, 99).unwrap(), b"short");
-        put(&*storage, "empty", b"");
-        assert_eq!(storage.read("empty", 0, 99).unwrap(), b"");
-    }
-}
-
-#[test]
-fn a_file_is_created_once() {
-    let (_directory, storages) = storages();
-    for storage in storages {
-        storage.create("job/_metadata", b"first").unwrap();
-        let error = storage.create("job/_metadata", b"second").unwrap_err();
-        assert!(matches!(error, StorageError::Exists { .. }), "{error}");
-        assert_eq!(storage.read("job/_metadata", 0, 99).unwrap(), b"first");
-    }
-}
-
-#[test]
-fn a_list_has_what_lies_below_a_directory_and_not_its_neighbours() {
-    let (_directory, storages) = storages();
-    for storage in storages {
-        for name in ["job/chk-1/b", "job/chk-1/a", "job/chk-10/a", "job2/chk-1/a"] {
-            put(&*storage, name, b"xyz");
-        }
-        let named = |prefix: &str| {
-            storage
-                .list(prefix)
-                .unwrap()
-                .into_iter()
-                .map(|(name, _)| name)
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(named("job/chk-1"), ["job/chk-1/a", "job/chk-1/b"]);
-        assert_eq!(named("job").len(), 3);
-        assert_eq!(named("nothing"), [""; 0]);
-        assert_eq!(
-            storage.list("job/chk-10").unwrap(),
-            [("job/chk-10/a".to_owned(), 3)]
-        );
-    }
-}
-
-#[test]
-fn a_deleted_file_is_not_found_and_deleting_it_again_is_no_error() {
-    let (_directory, storages) = storages();
-    for storage in storages {
-        put(&*storage, "job/a", b"x");
-        storage.delete("job/a").unwrap();
-        storage.delete("job/a").unwrap();
-        let error = storage.read("job/a", 0, 1).unwrap_err();
-        assert!(matches!(error, StorageError::NotFound { .. }), "{error}");
-        let error = storage.read("job/a", 0, 0).map(|_| ()).unwrap_err();
-        assert!(error.to_string().contains("job/a"), "{error}");
-    }
-}
-
-#[test]
-fn content_that_fails_leaves_no_file() {
-    let (_directory, storages) = storages();
-    for storage in storages {
-        for size in [10, 20 * 1024 * 1024] {
-            let error = storage
-                .write("job/a", &mut |out| {
-                    out.write_all(&vec![7; size])?;
-                    Err(io::Error::other("state is broken"))
-                })
-                .unwrap_err();
-            assert!(error.to_string().contains("state is broken"), "{error}");
-            assert_eq!(storage.list("job").unwrap(), []);
-        }
-    }
-}
-
-#[test]
-fn a_file_of_many_parts_keeps_its_order_and_checksum() {
-    let (_directory, storages) = storages();
-    for storage in &storages[..2] {
-        // Longer than the parts that may be on their way at once, and no multiple of a part.
-        let length = 5 * 8 * 1024 * 1024 + 12_345;
-        let block: Vec<u8> = (0..65_521u32).map(|i| (i % 251) as u8).collect();
-        let written = storage
-            .write("big", &mut |out| {
-                let mut left = length;
-                while left > 0 {
-                    let piece = left.min(block.len());
-                    out.write_all(&block[..piece])?;
-                    left -= piece;
-                }
-                Ok(())
-            })
-            .unwrap();
-        let content = storage.read("big", 0, u64::MAX).unwrap();
-        assert_eq!(
-            written,
-            Written {
-                length: length as u64,
-                crc32c: crc32c::crc32c(&content)
-            }
-        );
-        assert!(
-            content
-                .chunks(block.len())
-                .all(|chunk| *chunk == block[..chunk.len()])
-        );
-    }
-}
-
-#[test]
-fn names_that_lead_out_of_the_storage_are_refused() {
+fn every_storage_keeps_the_contract() {
     let (directory, storages) = storages();
-    for storage in &storages[..2] {
-        for name in ["../escape", "a/../../escape", "a//b", ""] {
-            assert!(storage.create(name, b"x").is_err(), "{name}");
-            assert!(
-                storage.write(name, &mut |out| out.write_all(b"x")).is_err(),
-                "{name}"
-            );
-        }
+    for storage in &storages {
+        contract::check(&**storage, storage.url() != "memory:");
     }
     assert!(!directory.path().parent().unwrap().join("escape").exists());
+}
+
+#[test]
+fn memory_takes_states_up_to_flinks_bound() {
+    let storage = open("memory:", &StorageSettings::default()).unwrap();
+    let largest = vec![1; MEMORY_STATE_BYTES_MAX as usize];
+    put(&*storage, "largest", &largest);
+    let error = storage
+        .write("larger", &mut |out| {
+            out.write_all(&largest)?;
+            out.write_all(b"x")
+        })
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("larger in memory:")
+            && error.contains("5242880 bytes")
+            && error.contains("checkpoint-storage"),
+        "{error}"
+    );
+    assert_eq!(storage.list("larger").unwrap(), []);
 }
 
 #[test]
@@ -189,27 +70,76 @@ fn calls_from_another_runtimes_thread_work() {
 fn a_directory_is_opened_by_path_or_url_and_made_where_it_is_not_there() {
     let directory = tempfile::tempdir().unwrap();
     let below = directory.path().join("not yet/there");
-    let by_path = open(below.to_str().unwrap()).unwrap();
+    let settings = StorageSettings::default();
+    let by_path = open(below.to_str().unwrap(), &settings).unwrap();
     by_path.create("a", b"x").unwrap();
-    let by_url = open(&by_path.url()).unwrap();
+    let by_url = open(&by_path.url(), &settings).unwrap();
     assert!(by_path.url().starts_with("file:///"), "{}", by_path.url());
     assert_eq!(by_url.read("a", 0, 9).unwrap(), b"x");
 }
 
+fn refusal(url: &str, settings: &StorageSettings) -> String {
+    let error = open(url, settings).err().unwrap();
+    assert!(matches!(error, StorageError::Unsupported { .. }), "{error}");
+    error.to_string()
+}
+
 #[test]
 fn a_store_that_this_host_has_not_is_named_with_what_it_has() {
-    for url in [
-        "s3://bucket/path",
-        "gs://bucket/x",
-        "abfs://c@a.example/x",
-        "hdfs://node/x",
-        "http://example/x",
-    ] {
-        let error = open(url).err().unwrap();
-        assert!(matches!(error, StorageError::Unsupported { .. }), "{error}");
-        let text = error.to_string();
-        assert!(text.contains(url) && text.contains("`file:///path`"), "{text}");
+    for url in ["hdfs://node/x", "http://example/x"] {
+        let text = refusal(url, &StorageSettings::default());
+        assert!(
+            text.contains(url) && text.contains("`file:///path`") && text.contains("`s3://"),
+            "{text}"
+        );
     }
+}
+
+#[test]
+fn object_stores_are_opened_by_their_urls_and_shown_without_a_slash() {
+    let mut settings = StorageSettings::default();
+    settings.azure.account_key = Some(Secret::new("a2V5"));
+    for url in [
+        "s3://bucket/a/path",
+        "s3a://bucket",
+        "gs://bucket/a",
+        "abfs://container@account.dfs.core.windows.net/a",
+        "wasbs://container@account.blob.core.windows.net/a",
+    ] {
+        settings.gcs.endpoint = Some("http://127.0.0.1:1".to_owned());
+        let storage = open(&format!("{url}/"), &settings).unwrap();
+        assert_eq!(storage.url(), url);
+    }
+    assert!(refusal("az://container/a", &settings).contains("`azure-account`"));
+    settings.azure.account = Some("account".to_owned());
+    assert_eq!(
+        open("az://container/a", &settings).unwrap().url(),
+        "az://container/a"
+    );
+}
+
+#[test]
+fn a_url_with_credentials_is_refused_and_not_repeated() {
+    for url in [
+        "s3://key:hidden@bucket/x",
+        "s3://bucket/x?secret=hidden",
+        "gs://hidden@bucket/x",
+    ] {
+        let text = refusal(url, &StorageSettings::default());
+        assert!(text.contains("by the host's settings"), "{text}");
+        assert!(
+            !text.contains("key:hidden") && !text.contains("secret=hidden"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn half_of_a_pair_of_keys_is_named_and_settings_never_show_keys() {
+    let mut settings = StorageSettings::default();
+    settings.s3.access_key = Some(Secret::new("hidden"));
+    assert!(refusal("s3://bucket/x", &settings).contains("only one is set"));
+    assert!(!format!("{settings:?}").contains("hidden"));
 }
 
 #[test]
@@ -217,7 +147,7 @@ fn a_file_where_a_directory_should_be_is_named_with_the_mend() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
     std::fs::write(&file, b"x").unwrap();
-    let error = open(file.join("below").to_str().unwrap())
+    let error = open(file.join("below").to_str().unwrap(), &StorageSettings::default())
         .err()
         .unwrap()
         .to_string();
@@ -247,7 +177,7 @@ fn full_read_only_and_forbidden_disks_have_one_clear_error_each() {
             store: "test",
             source: Box::new(io::Error::from(kind)),
         };
-        let error = object::with_mend(object::to_io(wrapped));
+        let error = failure::with_mend(failure::to_io(wrapped));
         assert_eq!(error.kind(), kind);
         assert!(error.to_string().contains(mend), "{error}");
     }

@@ -10,7 +10,7 @@ use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
 
 use super::Written;
-use super::object::to_io;
+use super::failure::to_io;
 use super::runtime::Task;
 
 /// Bytes of a part; S3 wants at least 5 MiB.

@@ -125,6 +125,7 @@ fn embedded(
     let mut settings = Settings {
         slots: args.slots.unwrap_or(EMBEDDED_SLOTS),
         log_level: "warn".to_owned(),
+        storage: serve::storage_settings()?,
         ..Settings::default()
     };
     if let Some(level) = &args.log_level {

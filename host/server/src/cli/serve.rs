@@ -1,5 +1,9 @@
 //! `wasmill serve`.
 
+use std::path::PathBuf;
+
+use wasmill_checkpoint::storage::StorageSettings;
+
 use super::{CliError, ServeArgs};
 use crate::config::Settings;
 use crate::host::{Host, Recover};
@@ -29,6 +33,14 @@ pub fn serve(args: &ServeArgs) -> Result<(), CliError> {
     // Blocking work that is stuck must not keep the process.
     runtime.shutdown_background();
     Ok(())
+}
+
+/// How object stores are reached, for commands that are no host: by the settings file of `WASMILL_CONFIG` and the
+/// environment.
+pub fn storage_settings() -> Result<StorageSettings, CliError> {
+    let file = std::env::var_os("WASMILL_CONFIG").map(PathBuf::from);
+    let (settings, _) = Settings::load(file.as_deref(), environment(), &[])?;
+    Ok(settings.storage)
 }
 
 /// The process's environment, as far as it is text.

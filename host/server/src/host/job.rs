@@ -379,7 +379,7 @@ impl Host {
         };
         match &job.record().savepoint {
             Some(savepoint) if !resumed || !has_checkpoint()? => {
-                let (storage, directory) = trigger::open_savepoint(&savepoint.path)?;
+                let (storage, directory) = trigger::open_savepoint(&savepoint.path, &self.settings.storage)?;
                 Ok(RestoreFrom::Path {
                     storage,
                     directory,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use wasmill_checkpoint::layout::manifest_name;
 use wasmill_checkpoint::manifest::{MANIFEST_BYTES_MAX, Manifest, ManifestKind};
 use wasmill_checkpoint::retention;
-use wasmill_checkpoint::storage::CheckpointStorage;
+use wasmill_checkpoint::storage::{CheckpointStorage, StorageSettings};
 use wasmill_engine::job::status::SavepointOutcome;
 use wasmill_engine::job::{JobHandle, SavepointTrigger, Stop};
 use wasmill_model::id::JobId;
@@ -188,7 +188,8 @@ impl Host {
             std::fs::create_dir_all(&directory)
                 .map_err(|e| HostError::Bad(format!("savepoint directory {}: {e}", directory.display())))?;
         }
-        let storage = wasmill_checkpoint::storage::open(&url).map_err(|e| HostError::Bad(e.to_string()))?;
+        let storage = wasmill_checkpoint::storage::open(&url, &self.settings.storage)
+            .map_err(|e| HostError::Bad(e.to_string()))?;
         Ok((storage, url))
     }
 }
@@ -196,7 +197,8 @@ impl Host {
 impl Host {
     /// Deletes a savepoint, or a checkpoint that no job needs: what its manifest names, and nothing else.
     pub fn dispose(&self, path: &str) -> Result<(), HostError> {
-        let (storage, directory) = open_savepoint(path).map_err(HostError::NotFound)?;
+        let (storage, directory) =
+            open_savepoint(path, &self.settings.storage).map_err(HostError::NotFound)?;
         let manifest_file = manifest_name(&directory);
         let content = storage
             .read(&manifest_file, 0, MANIFEST_BYTES_MAX + 1)
@@ -264,7 +266,10 @@ pub fn as_url(target: &str) -> Result<String, String> {
 }
 
 /// The storage and directory of a checkpoint or savepoint that somebody names; checks that its manifest is there.
-pub fn open_savepoint(path: &str) -> Result<(Arc<dyn CheckpointStorage>, String), String> {
+pub fn open_savepoint(
+    path: &str,
+    settings: &StorageSettings,
+) -> Result<(Arc<dyn CheckpointStorage>, String), String> {
     let url = as_url(path)?;
     let trimmed = url.trim_end_matches('/').trim_end_matches("/_metadata");
     let Some((parent, directory)) = trimmed
@@ -282,7 +287,7 @@ pub fn open_savepoint(path: &str) -> Result<(Arc<dyn CheckpointStorage>, String)
             local.display()
         ));
     }
-    let storage = wasmill_checkpoint::storage::open(&format!("{parent}/"))
+    let storage = wasmill_checkpoint::storage::open(&format!("{parent}/"), settings)
         .map_err(|e| format!("savepoint {path}: {e}"))?;
     let manifest = manifest_name(directory);
     match storage.read(&manifest, 0, 1) {
@@ -308,7 +313,9 @@ mod tests {
     #[test]
     fn a_directory_without_manifest_is_no_savepoint() {
         let directory = tempfile::tempdir().unwrap();
-        let error = open_savepoint(directory.path().to_str().unwrap()).err().unwrap();
+        let error = open_savepoint(directory.path().to_str().unwrap(), &StorageSettings::default())
+            .err()
+            .unwrap();
         assert!(
             error.contains("is no savepoint or checkpoint") && error.contains("_metadata"),
             "{error}"
@@ -319,7 +326,9 @@ mod tests {
     fn looking_for_a_savepoint_creates_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let nowhere = directory.path().join("a/b/sp");
-        let error = open_savepoint(nowhere.to_str().unwrap()).err().unwrap();
+        let error = open_savepoint(nowhere.to_str().unwrap(), &StorageSettings::default())
+            .err()
+            .unwrap();
         assert!(error.contains("is no savepoint or checkpoint"), "{error}");
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }

@@ -9,7 +9,6 @@ use wasmill_checkpoint::fence::{Fence, FenceError};
 use wasmill_checkpoint::manifest::ManifestKind;
 use wasmill_checkpoint::restore::{self, Recovered, RestoreError, RestorePlan, Restored, StopNote, Target};
 use wasmill_checkpoint::retention;
-use wasmill_checkpoint::storage;
 use wasmill_model::id::CheckpointId;
 use wasmill_model::key::MaxParallelism;
 
@@ -166,7 +165,7 @@ impl Preparation {
         let own = &self.spec.storage;
         let storage = match note.storage == own.url() {
             true => own.clone(),
-            false => storage::open(&note.storage).map_err(RestoreError::from)?,
+            false => own.open_other(&note.storage).map_err(RestoreError::from)?,
         };
         let restored = restore::load(&*storage, &note.directory)?;
         let location = Location {
