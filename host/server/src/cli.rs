@@ -11,6 +11,7 @@
 //! | [`jobs`] | `list`, `info`, `cancel`, `savepoint`, `stop`, `resume` |
 //! | [`plugins`] | `plugin …` |
 //! | [`files`] | `job …`: needs no host |
+//! | [`state`] | `state …`: needs no host |
 
 pub mod client;
 pub mod files;
@@ -19,6 +20,7 @@ pub mod plugins;
 pub mod progress;
 pub mod run;
 pub mod serve;
+pub mod state;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -89,6 +91,9 @@ pub enum Command {
     /// Upload, list, show and delete components
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// List, export, import, compare and edit the state of savepoints and checkpoints, without a host
+    #[command(subcommand)]
+    State(state::StateCommand),
     /// Check job files
     #[command(subcommand)]
     Job(JobCommand),
@@ -339,6 +344,7 @@ fn execute(cli: Cli) -> Result<(), CliError> {
         } => jobs::stop(&context, &job, directory.as_deref(), drain),
         Command::Resume { job } => jobs::resume(&context, &job),
         Command::Plugin(command) => plugins::plugin(&context, &command),
+        Command::State(command) => state::state(&context, command),
         Command::Job(JobCommand::Validate { file }) => files::validate(&context, &file),
         Command::Job(JobCommand::Schema) => files::schema(),
     }

@@ -17,6 +17,7 @@ mod plugins;
 mod refusals;
 mod restarts;
 mod state;
+mod state_offline;
 mod storage;
 mod streams;
 mod unaligned;

@@ -1,0 +1,350 @@
+//! `wasmill state …`: state of a savepoint read, written, compared and edited without a job.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use wasmill_tests::host::Host;
+use wasmill_tests::{cli, guests, text};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Lines of the input, each with the same three words.
+const LINES: u64 = 400;
+
+struct Stopped {
+    directory: tempfile::TempDir,
+    host: Host,
+    /// Of a job that counted words and was stopped in the middle.
+    savepoint: String,
+}
+
+impl Stopped {
+    fn new() -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        std::fs::create_dir(directory.path().join("in"))?;
+        std::fs::write(
+            directory.path().join("in/words"),
+            "alpha beta gamma\n".repeat(LINES as usize),
+        )?;
+        let host = Host::start(&directory.path().join("data"), &[])?;
+        host.upload("words", &guests::rust_component("word_count")?)?;
+        let mut stopped = Self {
+            directory,
+            host,
+            savepoint: String::new(),
+        };
+        let job = stopped.host.submit(&stopped.job("first", ", rate: 200"))?;
+        stopped.host.wait_for_a_new_checkpoint(&job)?;
+        let savepoint = stopped.host.stop_with_savepoint(&job)?;
+        stopped.savepoint = savepoint;
+        Ok(stopped)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn job(&self, output: &str, rate: &str) -> String {
+        format!(
+            "version: 1
+name: words
+parallelism: 2
+checkpointing: {{interval: 100ms}}
+plugins: {{words: words}}
+operators:
+  - {{uid: lines, source: files, config: {{path: \"{}\"{rate}}}, format: lines}}
+  - {{uid: split, function: words/split, inputs: [lines]}}
+  - {{uid: by-word, key-by: {{value: true}}, inputs: [split]}}
+  - {{uid: count, function: words/count, inputs: [by-word]}}
+  - {{uid: out, sink: files, config: {{path: \"{}\"}}, format: lines, inputs: [count]}}
+",
+            self.path("in").display(),
+            self.path(output).display()
+        )
+    }
+
+    /// What the rest of the job gives when it goes on from a savepoint, sorted.
+    fn rest(&self, savepoint: &str, output: &str) -> Result<Vec<String>> {
+        let query = format!("?savepointPath={savepoint}");
+        let job = self.host.submit_with(&self.job(output, ""), &query)?;
+        self.host.wait_for(&job, "FINISHED", LIMIT)?;
+        text::committed(&self.path(output))
+    }
+
+    fn state(&self, arguments: &[&str]) -> Result<cli::Ran> {
+        cli::run(self.directory.path(), &[&["state"], arguments].concat())
+    }
+
+    fn export(&self, savepoint: &str) -> Result<Vec<Value>> {
+        let lines = self.state(&["export", savepoint])?.ok()?;
+        lines
+            .lines()
+            .map(|line| Ok(serde_json::from_str(line)?))
+            .collect()
+    }
+}
+
+fn count_of(lines: &[Value], word: &str) -> Result<u64> {
+    let entry = lines
+        .iter()
+        .find(|line| line["key"] == *word)
+        .context("the word has no count")?;
+    entry["value"].as_u64().with_context(|| entry.to_string())
+}
+
+#[test]
+fn an_export_that_is_imported_restores_to_the_same_output_and_an_edited_count_shows() -> Result<()> {
+    let stopped = Stopped::new()?;
+    let lines = stopped.export(&stopped.savepoint)?;
+    let counted = count_of(&lines, "alpha")?;
+    ensure!(
+        counted > 0 && counted < LINES,
+        "{counted} of {LINES} were counted"
+    );
+    let listed = stopped.state(&["list", "--json", &stopped.savepoint])?.json()?;
+    let rows = listed.as_array().context("rows")?;
+    let count = rows
+        .iter()
+        .find(|row| row["state"] == "count")
+        .context("a row of `count`")?;
+    ensure!(count["entries"] == 3 && count["encoding"] == "u64-le", "{count}");
+
+    stopped
+        .state(&["export", &stopped.savepoint, "-o", "lines"])?
+        .ok()?;
+    stopped.state(&["import", "lines", "imported"])?.ok()?;
+    let differences = stopped.state(&["diff", &stopped.savepoint, "imported"])?.ok()?;
+    ensure!(differences.is_empty(), "{differences}");
+
+    let changes = [
+        json!({"operator": "count", "state": "count", "key": "alpha", "value": 1_000_000}),
+        json!({"operator": "count", "state": "count", "key": "beta", "delete": true}),
+        json!({"operator": "count", "state": "count", "key": "unseen", "value": 7}),
+    ];
+    let changes: Vec<String> = changes.iter().map(Value::to_string).collect();
+    std::fs::write(stopped.path("changes"), changes.join("\n"))?;
+    stopped
+        .state(&["edit", "imported", "edited", "--changes", "changes"])?
+        .ok()?;
+    let differences = stopped.state(&["diff", "imported", "edited"])?.ok()?;
+    let changes: Vec<Value> = differences
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()?;
+    let change_of = |word: &str| changes.iter().find(|line| line["key"] == *word).cloned();
+    let alpha = change_of("alpha").context("alpha has changed")?;
+    ensure!(
+        alpha["change"] == "changed" && alpha["was-value"] == counted,
+        "{alpha}"
+    );
+    ensure!(change_of("beta").is_some_and(|line| line["change"] == "removed"));
+    ensure!(change_of("unseen").is_some_and(|line| line["change"] == "added"));
+    ensure!(changes.len() == 3, "{differences}");
+
+    let place = |name: &str| stopped.path(name).display().to_string();
+    let original = stopped.rest(&stopped.savepoint, "out-original")?;
+    ensure!(
+        original.len() as u64 == 3 * (LINES - counted),
+        "{} lines",
+        original.len()
+    );
+    ensure!(stopped.rest(&place("imported"), "out-imported")? == original);
+    let edited = stopped.rest(&place("edited"), "out-edited")?;
+    let expected = |word: &str, from: u64| format!("{word},{}", from + LINES - counted);
+    for line in [
+        expected("alpha", 1_000_000),
+        expected("beta", 0),
+        expected("gamma", counted),
+    ] {
+        ensure!(edited.contains(&line), "{line} is not in the output");
+    }
+    Ok(())
+}
+
+/// Runs a command on lines that are wrong and returns its error.
+fn refused(directory: &Path, lines: &[String]) -> Result<String> {
+    std::fs::write(directory.join("wrong"), lines.join("\n"))?;
+    let error = cli::run(directory, &["state", "import", "wrong", "never"])?.refused()?;
+    ensure!(
+        !directory.join("never/_metadata").exists(),
+        "a savepoint was written"
+    );
+    Ok(error)
+}
+
+#[test]
+fn a_line_that_is_wrong_is_named_with_its_number_and_nothing_is_written() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let head = json!({"savepoint": {
+        "version": 1, "job-id": "00000000000000000000000000000001", "job-name": "words", "checkpoint": 1,
+        "triggered-at": 0, "epoch": 1, "max-parallelism": 128
+    }});
+    let operator = json!({"operator": "count", "parallelism": 2, "states": [
+        {"name": "count", "kind": "value", "encoding": "u64-le"},
+        {"name": "seen", "kind": "map", "encoding": "utf8", "schema": {"key": "u16-be"}}
+    ]});
+    let cases = [
+        ("{\"operator\": \"count\"", "wrong:3: the line is no JSON"),
+        ("[1]", "wrong:3: the line is `[1]`: write a JSON object"),
+        (
+            r#"{"operator":"cuont","state":"count","key":"a","value":1}"#,
+            "did you mean `count`?",
+        ),
+        (
+            r#"{"operator":"count","state":"coumt","key":"a","value":1}"#,
+            "has no state `coumt`",
+        ),
+        (
+            r#"{"operator":"count","state":"count","key":"a","value":"1"}"#,
+            "`\"1\"` is not a whole number",
+        ),
+        (
+            r#"{"operator":"count","state":"count","value":1}"#,
+            "wrong:3: it has no `key`",
+        ),
+        (
+            r#"{"operator":"count","state":"count","key":"a","valeu":1}"#,
+            "it has no `value`",
+        ),
+        (
+            r#"{"operator":"count","state":"count","key":"a","value":1,"x":2}"#,
+            "the field `x` does not belong",
+        ),
+        (
+            r#"{"operator":"count","state":"seen","key":"a","map-key":65536,"value":""}"#,
+            "no map key of the encoding `u16-be`",
+        ),
+        (
+            r#"{"operator":"count","state":"count","key":"a","window":{"start":5,"end":5},"value":1}"#,
+            "is no window",
+        ),
+        (
+            r#"{"operator":"count","timer":"evnt","timestamp":1,"key":"a"}"#,
+            "write \"event\" or \"processing\"",
+        ),
+        (
+            r#"{"operator":"count","raw-state":"x","subtask":2}"#,
+            "has 2, from 0",
+        ),
+        (r#"{"operator":"count"}"#, "wrong:3: it is of no kind"),
+    ];
+    for (line, expected) in cases {
+        let error = refused(
+            directory.path(),
+            &[head.to_string(), operator.to_string(), line.to_owned()],
+        )?;
+        ensure!(
+            error.contains("wrong:3: ") && error.contains(expected),
+            "{line}: {error}"
+        );
+        ensure!(error.trim().lines().count() == 1, "{error}");
+    }
+    let twice = r#"{"operator":"count","state":"count","key":"a","value":1}"#.to_owned();
+    let error = refused(
+        directory.path(),
+        &[head.to_string(), operator.to_string(), twice.clone(), twice],
+    )?;
+    ensure!(
+        error.contains("the entry of the key \"a\" is given twice"),
+        "{error}"
+    );
+    let error = refused(directory.path(), &[operator.to_string()])?;
+    ensure!(error.contains("wrong:1: the first line should be"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn every_kind_of_state_timers_and_operator_state_come_back_from_lines_as_they_were() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let head = json!({"savepoint": {
+        "version": 1, "job-id": "00000000000000000000000000000001", "job-name": "kinds", "checkpoint": 3,
+        "triggered-at": 5, "epoch": 2, "max-parallelism": 128, "plugins": {}
+    }});
+    let ttl = json!({"time-to-live": 60_000, "update-type": "on-create-and-write", "visibility": "never-return-expired"});
+    let states = json!([
+        {"name": "last", "kind": "list", "encoding": "utf8"},
+        {"name": "old", "kind": "value", "encoding": "i64-le", "ttl": ttl},
+        {"name": "seen", "kind": "map", "encoding": "json", "schema": {"key": "i32-be-ordered"}},
+        {"name": "total", "kind": "reducing", "encoding": "f64-le"}
+    ]);
+    let mut lines = vec![
+        head.to_string(),
+        json!({"operator": "kinds", "parallelism": 2, "states": states}).to_string(),
+        json!({"operator": "source", "parallelism": 1}).to_string(),
+    ];
+    for key in [json!("a"), json!(1), json!(null), json!({"fields": ["x", true]})] {
+        let window = json!({"start": 0, "end": 60_000});
+        lines.extend((0..3).map(|n| {
+            json!({"operator": "kinds", "state": "last", "key": key, "element": format!("{n}")}).to_string()
+        }));
+        lines.push(
+            json!({"operator": "kinds", "state": "old", "key": key, "last-update": 9, "value": -4})
+                .to_string(),
+        );
+        lines.extend([-5, 5].map(|n| {
+            json!({"operator": "kinds", "state": "seen", "key": key, "window": window, "map-key": n, "value": {"n": n}})
+                .to_string()
+        }));
+        lines.push(
+            json!({"operator": "kinds", "state": "total", "key": key, "window": "global", "value": 0.5})
+                .to_string(),
+        );
+        lines.push(
+            json!({"operator": "kinds", "timer": "event", "timestamp": -1, "key": key, "window": window})
+                .to_string(),
+        );
+        lines.push(
+            json!({"operator": "kinds", "timer": "processing", "timestamp": 8, "key": key}).to_string(),
+        );
+    }
+    lines.push(json!({"operator": "kinds", "raw-state": {"base64": "/w=="}, "subtask": 1}).to_string());
+    lines.push(
+        json!({"operator": "source", "operator-state": "offsets", "mode": "union", "subtask": 0, "element": "f:5"}).to_string(),
+    );
+    std::fs::write(directory.path().join("lines"), lines.join("\n"))?;
+    let state = |arguments: &[&str]| cli::run(directory.path(), &[&["state"], arguments].concat())?.ok();
+    state(&["import", "lines", "savepoint"])?;
+    let exported = state(&["export", "savepoint"])?;
+    let sorted = |mut lines: Vec<Value>| {
+        lines.sort_by_key(Value::to_string);
+        lines
+    };
+    let read = |lines: Vec<&str>| -> Result<Vec<Value>> {
+        lines
+            .into_iter()
+            .map(|line| Ok(serde_json::from_str::<Value>(line)?))
+            .collect()
+    };
+    let entries = |lines: Vec<Value>| {
+        sorted(
+            lines
+                .into_iter()
+                .filter(|line| line.get("parallelism").is_none())
+                .collect(),
+        )
+    };
+    let wanted = entries(read(lines.iter().map(String::as_str).collect())?);
+    let got = entries(read(exported.lines().collect())?);
+    for (wanted, got) in wanted.iter().zip(&got) {
+        ensure!(wanted == got, "{got} instead of {wanted}");
+    }
+    ensure!(
+        wanted.len() == got.len(),
+        "{} entries instead of {}",
+        got.len(),
+        wanted.len()
+    );
+    let elements: Vec<&str> = exported
+        .lines()
+        .filter(|line| line.contains("\"key\":\"a\",\"element\""))
+        .collect();
+    ensure!(elements.is_sorted() && elements.len() == 3, "{elements:?}");
+    let again = state(&["import", "lines", "again"])?;
+    ensure!(again.contains("again"), "{again}");
+    ensure!(state(&["diff", "savepoint", "again"])?.is_empty());
+    let refused = cli::run(directory.path(), &["state", "import", "lines", "again"])?.refused()?;
+    ensure!(refused.contains("`again` is there already"), "{refused}");
+    Ok(())
+}
