@@ -11,7 +11,8 @@
 //! | [`change`], [`diff`] | `import` and `edit`; `diff` |
 //!
 //! Invariant: nothing here holds more than one entry, one block of a file and one run of the sort at once, and what
-//! the manifest holds; a savepoint is never changed, only a new one is written.
+//! the manifest holds (and, to count them, one subtask's records in flight); a savepoint is never changed, only a new
+//! one is written.
 
 pub mod change;
 pub mod diff;

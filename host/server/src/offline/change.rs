@@ -4,6 +4,7 @@ use std::io::BufRead;
 
 use serde_json::{Map, Value};
 use wasmill_checkpoint::storage::StorageSettings;
+use wasmill_model::key::MaxParallelism;
 
 use super::OfflineError;
 use super::document::{Document, Head, OperatorHead, VERSION};
@@ -141,8 +142,12 @@ fn head(lines: &mut Lines<'_>) -> Result<Head, OfflineError> {
             head.version
         )));
     }
-    if head.max_parallelism.0 == 0 {
-        return Err(lines.error("`max-parallelism` is 0"));
+    let max = head.max_parallelism.0;
+    if !(1..=MaxParallelism::MAX).contains(&max) {
+        return Err(lines.error(format!(
+            "`max-parallelism` is {max}: write 1 to {}",
+            MaxParallelism::MAX
+        )));
     }
     Ok(head)
 }

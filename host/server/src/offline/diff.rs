@@ -49,7 +49,7 @@ pub fn diff(
                 let was = line(older.document(), &before)?;
                 let mut line = marked("changed", line(newer.document(), &after)?);
                 for name in ["value", "element", "raw-state", "committable", "last-update"] {
-                    if let Some(value) = was.get(name).filter(|value| line.get(name) != Some(value)) {
+                    if let Some(value) = was.get(name).filter(|value| line.get(name) != Some(*value)) {
                         line.insert(format!("was-{name}"), value.clone());
                     }
                 }

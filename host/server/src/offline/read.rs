@@ -1,4 +1,7 @@
 //! Reads a savepoint or checkpoint, entry by entry in the order of its files.
+//!
+//! Invariant: records that an unaligned barrier overtook are no entries. `list` counts them; all else refuses what
+//! holds some, so that none is lost without a word.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -6,7 +9,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use wasmill_checkpoint::handle::{KeyedHandle, OperatorState};
+use wasmill_checkpoint::handle::{Data, KeyedHandle, OperatorState};
+use wasmill_checkpoint::in_flight;
 use wasmill_checkpoint::restore::{self, Restored, open_data};
 use wasmill_checkpoint::storage::{CheckpointStorage, StorageSettings};
 use wasmill_model::function::{StateDeclaration, StateKind};
@@ -44,7 +48,7 @@ pub struct Row {
     pub operator: String,
     /// Its parallelism when the savepoint was taken.
     pub parallelism: u32,
-    /// What it holds: a state's name, or `timers`, `raw state`, `committables`.
+    /// What it holds: a state's name, or `timers`, `raw state`, `committables`, `records in flight`.
     pub state: String,
     /// Kind of the state.
     pub kind: String,
@@ -52,7 +56,7 @@ pub struct Row {
     pub encoding: String,
     /// Schema version of its values.
     pub schema_version: Option<u32>,
-    /// Values, map entries or elements.
+    /// Values, map entries, elements or records.
     pub entries: u64,
     /// Bytes of keys and values.
     pub bytes: u64,
@@ -84,8 +88,13 @@ impl Savepoint {
         OfflineError(format!("{}: {error}", self.path))
     }
 
-    /// Hands every entry to `visit`; those of one list in their order.
+    /// Hands every entry to `visit`; those of one list in their order. Refuses a checkpoint with records in flight.
     pub(super) fn visit(&self, filter: &Filter, visit: &mut Visit<'_>) -> Result<(), OfflineError> {
+        self.refuse_in_flight()?;
+        self.visit_entries(filter, visit)
+    }
+
+    fn visit_entries(&self, filter: &Filter, visit: &mut Visit<'_>) -> Result<(), OfflineError> {
         for (uid, operator) in &self.restored.manifest.operators {
             if filter.operator.as_ref().is_some_and(|wanted| *wanted != uid.0) {
                 continue;
@@ -128,13 +137,11 @@ impl Savepoint {
                     })
                 };
                 match block {
-                    GroupBlock::Entries { state, entries } => {
+                    GroupBlock::Entries { state, mut entries } => {
                         let Some(state) = states.get(state).filter(|state| wanted(&state.name)) else {
                             return Ok(());
                         };
-                        entries
-                            .into_iter()
-                            .try_for_each(|entry| give_entry(state, group, entry?, &mut give))
+                        entries.try_for_each(|entry| give_entry(state, group, entry?, &mut give))
                     }
                     GroupBlock::Timers { .. } if filter.state.is_some() => Ok(()),
                     GroupBlock::Timers { domain, timers } => timers.into_iter().try_for_each(|timer| {
@@ -194,9 +201,40 @@ impl Savepoint {
         Ok(())
     }
 
+    /// Of each operator and subtask that has some: the records that the barrier overtook.
+    fn in_flight(&self) -> impl Iterator<Item = (&str, &Data)> {
+        let operators = self.restored.manifest.operators.iter();
+        operators.flat_map(|(uid, operator)| {
+            let parts = operator.subtasks.values();
+            parts.filter_map(move |state| Some((uid.as_str(), state.in_flight.as_ref()?)))
+        })
+    }
+
+    fn refuse_in_flight(&self) -> Result<(), OfflineError> {
+        let Some((uid, _)) = self.in_flight().next() else {
+            return Ok(());
+        };
+        Err(self.failed(format!(
+            "this unaligned checkpoint holds records that its barrier overtook (of operator `{uid}`), which have no lines: \
+             take a savepoint, which holds none, and use that"
+        )))
+    }
+
+    /// How many records one part holds, and in how many bytes.
+    fn count_in_flight(&self, data: &Data) -> Result<(u64, u64), OfflineError> {
+        let mut file = open_data(Arc::clone(&self.storage), &self.restored.directory, data)
+            .map_err(|error| self.failed(error))?;
+        let mut bytes = vec![0; file.len() as usize];
+        file.read_at(0, &mut bytes).map_err(|error| self.failed(error))?;
+        let length = bytes.len() as u64;
+        let all = in_flight::decode(&bytes.into()).map_err(|error| self.failed(error))?;
+        Ok((all.iter().map(|one| u64::from(one.batch.rows())).sum(), length))
+    }
+
     /// Writes all of it, or what the filter asks for, as JSON lines. Returns how many entries there were.
     pub fn export(&self, filter: &Filter, out: &mut dyn Write) -> Result<u64, OfflineError> {
         self.check(filter)?;
+        self.refuse_in_flight()?;
         let mut put = |line: &Value| {
             writeln!(out, "{line}")
                 .map_err(|error| OfflineError(format!("the export could not be written: {error}")))
@@ -240,43 +278,50 @@ impl Savepoint {
                 rows.insert(place, declared(uid, operator.parallelism, state));
             }
         }
-        self.visit(&Filter::default(), &mut |identity, value| {
-            let (part, name, kind, key_bytes) = match &identity.place {
-                Place::Entry {
-                    state,
-                    key,
-                    namespace,
-                    map_key,
-                    ..
-                } => {
-                    let map_key = map_key.as_ref().map_or(0, Vec::len);
-                    (0, state.as_str(), "", key.len() + namespace.len() + map_key)
-                }
-                Place::Timer { key, namespace, .. } => {
-                    (1, "timers", "timer", key.len() + namespace.len() + 8)
-                }
-                Place::Element { name, .. } => (2, name.as_str(), "operator state", 0),
-                Place::Raw { .. } => (3, "raw state", "raw", 0),
-                Place::Committable { .. } => (4, "committables", "committable", 0),
-            };
+        let mut add = |operator: &str, part: u8, name: &str, kind: &str, (entries, bytes): (u64, u64)| {
             let row = rows
-                .entry((identity.operator.clone(), part, name.to_owned()))
+                .entry((operator.to_owned(), part, name.to_owned()))
                 .or_insert_with(|| Row {
-                    operator: identity.operator.clone(),
-                    parallelism: self
-                        .document
-                        .operators
-                        .get(&identity.operator)
-                        .map_or(0, |o| o.parallelism),
+                    operator: operator.to_owned(),
+                    parallelism: self.document.operators.get(operator).map_or(0, |o| o.parallelism),
                     state: name.to_owned(),
                     kind: kind.to_owned(),
                     ..Row::default()
                 });
-            row.entries += 1;
-            row.bytes += (key_bytes + value.len()) as u64;
+            row.entries += entries;
+            row.bytes += bytes;
+        };
+        self.visit_entries(&Filter::default(), &mut |identity, value| {
+            let (part, name, kind, key_bytes) = summed(&identity.place);
+            let bytes = (key_bytes + value.len()) as u64;
+            add(&identity.operator, part, name, kind, (1, bytes));
             Ok(())
         })?;
+        for (operator, data) in self.in_flight() {
+            let counted = self.count_in_flight(data)?;
+            add(operator, 5, "records in flight", "in flight", counted);
+        }
         Ok(rows.into_values().collect())
+    }
+}
+
+/// In which row an entry counts: its place among the operator's rows, its name and kind; and bytes beside the value.
+fn summed(place: &Place) -> (u8, &str, &'static str, usize) {
+    match place {
+        Place::Entry {
+            state,
+            key,
+            namespace,
+            map_key,
+            ..
+        } => {
+            let map_key = map_key.as_ref().map_or(0, Vec::len);
+            (0, state, "", key.len() + namespace.len() + map_key)
+        }
+        Place::Timer { key, namespace, .. } => (1, "timers", "timer", key.len() + namespace.len() + 8),
+        Place::Element { name, .. } => (2, name, "operator state", 0),
+        Place::Raw { .. } => (3, "raw state", "raw", 0),
+        Place::Committable { .. } => (4, "committables", "committable", 0),
     }
 }
 
@@ -330,5 +375,86 @@ fn give_entry(
             namespace,
             mut elements,
         } => elements.try_for_each(|element| give(place(key, namespace, None), element)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmill_checkpoint::in_flight::{InFlight, InFlightPlace};
+    use wasmill_checkpoint::layout::manifest_name;
+    use wasmill_checkpoint::manifest::{Manifest, ManifestKind, OperatorManifest};
+    use wasmill_checkpoint::storage::open;
+    use wasmill_model::batch::BatchBuilder;
+    use wasmill_model::id::{CheckpointId, JobId, OperatorUid};
+    use wasmill_model::key::MaxParallelism;
+    use wasmill_model::row::RowHeader;
+
+    use super::*;
+    use crate::offline::change::edit;
+    use crate::offline::diff::diff;
+
+    /// A checkpoint of one operator with two records in flight.
+    fn write_unaligned(directory: &str) {
+        let mut batch = BatchBuilder::default();
+        for value in [b"a", b"b"] {
+            batch.push(RowHeader::element(None), b"", value, b"");
+        }
+        let records = in_flight::encode(&[InFlight {
+            place: InFlightPlace::Input { port: 0 },
+            batch: batch.finish(),
+        }]);
+        let state = OperatorState {
+            raw: b"x".to_vec(),
+            in_flight: Some(Data::Inline(records)),
+            ..OperatorState::default()
+        };
+        let operator = OperatorManifest {
+            parallelism: 2,
+            subtasks: [(1, state)].into(),
+        };
+        let manifest = Manifest {
+            job_id: JobId(1),
+            job_name: "words".to_owned(),
+            checkpoint: CheckpointId(7),
+            kind: ManifestKind::Checkpoint,
+            triggered_at: 0,
+            epoch: 1,
+            max_parallelism: MaxParallelism(128),
+            operators: [(OperatorUid::new("count"), operator)].into(),
+            plugins: BTreeMap::new(),
+        };
+        let storage = open(directory, &StorageSettings::default()).unwrap();
+        let content = manifest.encode().unwrap();
+        storage.create(&manifest_name("chk-7"), &content).unwrap();
+    }
+
+    #[test]
+    fn records_in_flight_are_listed_and_all_that_would_lose_them_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().to_str().unwrap();
+        write_unaligned(place);
+        let settings = StorageSettings::default();
+        let path = format!("{place}/chk-7");
+        let savepoint = Savepoint::open(&path, &settings).unwrap();
+
+        let rows = savepoint.list().unwrap();
+        let shown: Vec<_> = rows.iter().map(|row| (row.state.as_str(), row.entries)).collect();
+        assert_eq!(shown, [("raw state", 1), ("records in flight", 2)]);
+        assert!(rows[1].bytes > 2 && rows[1].parallelism == 2, "{rows:?}");
+
+        let (all, mut out) = (Filter::default(), Vec::new());
+        let new = format!("{place}/new");
+        let changes = &mut &br#"{"operator":"count","raw-state":"y","subtask":1}"#[..];
+        let errors = [
+            savepoint.export(&all, &mut out).unwrap_err(),
+            edit(&savepoint, "changes", changes, &new, &settings).unwrap_err(),
+            diff(&savepoint, &savepoint, &all, &mut out).unwrap_err(),
+        ];
+        for OfflineError(error) in errors {
+            let named = error.contains(&path) && error.contains("`count`");
+            assert!(named && error.contains("take a savepoint"), "{error}");
+        }
+        assert_eq!(out, b"");
+        assert!(!directory.path().join("new").exists());
     }
 }

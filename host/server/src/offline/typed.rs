@@ -180,6 +180,10 @@ fn typed_key(encoded: &[u8]) -> Option<Value> {
             let mut rest = body;
             while let Some((length, after)) = rest.split_first_chunk::<4>() {
                 let (field, after) = after.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+                if field.first() == Some(&key::TAG_COMPOSITE) {
+                    // No field is one, and whoever writes thousands into one another gets no stack for it.
+                    return None;
+                }
                 fields.push(key_to_json(field));
                 rest = after;
             }

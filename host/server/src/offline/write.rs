@@ -288,7 +288,7 @@ fn add(operator: &mut OperatorManifest, place: Place, mut value: Vec<u8>) -> Res
         Place::Element { name, subtask } => {
             let mode = mode_of(value.remove(0));
             let lists = &mut subtask_of(operator, subtask).lists;
-            let list = match lists.iter_mut().position(|list| list.name == name) {
+            let list = match lists.iter().position(|list| list.name == name) {
                 Some(found) => &mut lists[found],
                 None => {
                     lists.push(OperatorList {
