@@ -10,6 +10,7 @@ pub use wasmill_checkpoint::stats::SavepointTrigger;
 use wasmill_checkpoint::storage::CheckpointStorage;
 use wasmill_model::graph::LogicalGraph;
 use wasmill_model::id::JobId;
+use wasmill_state::backends::StateBackends;
 
 use crate::registry::Registry;
 pub use master::{JobError, start};
@@ -25,6 +26,8 @@ pub struct JobSpec {
     pub registry: Arc<Registry>,
     /// Where its checkpoints go: `<job id>/chk-<n>/…` below this.
     pub storage: Arc<dyn CheckpointStorage>,
+    /// Where keyed state lives.
+    pub state: Arc<dyn StateBackends>,
     /// Slots that the job may use; more are needed: it is refused.
     pub slots: u32,
     /// Where it starts from.

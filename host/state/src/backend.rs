@@ -294,8 +294,8 @@ pub struct StateSize {
 
 /// What a backend held at one instant.
 pub trait FrozenState: Send {
-    /// The states, in the order by which `write_group` numbers them.
-    fn states(&self) -> Vec<StateDeclaration>;
+    /// The states, in the order by which `write_group` numbers them: those that were dropped have no number.
+    fn states(&self) -> Vec<(StateId, StateDeclaration)>;
 
     /// Writes the entries of one group, state by state in ascending order. Called once for each group in
     /// ascending order, so that memory can go as it is written.

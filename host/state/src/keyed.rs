@@ -12,6 +12,7 @@ use wasmill_model::time::Timestamp;
 
 use crate::backend::{FrozenState, KeyedStateBackend, SnapshotFile, StateError, StateId, StateSnapshot};
 use crate::snapshot::{Entry, GroupBlock, SnapshotHeader, SnapshotReader, SnapshotWriter};
+use crate::states::unregistered;
 use crate::timers::{TimeDomain, TimerQueue};
 
 /// Freezes keyed state and timers. Returns at once; the handle is written by another thread.
@@ -95,6 +96,7 @@ pub fn for_each_key(
 pub struct KeyScan {
     frozen: Box<dyn FrozenState>,
     header: SnapshotHeader,
+    /// Its number in the snapshot.
     state: usize,
     groups: std::vec::IntoIter<KeyGroup>,
     copy: Vec<u8>,
@@ -105,15 +107,17 @@ impl KeyScan {
     pub fn new(backend: &mut dyn KeyedStateBackend, state: StateId) -> Result<Self, StateError> {
         let (range, max_parallelism) = (backend.range(), backend.max_parallelism());
         let frozen = backend.snapshot()?;
+        let (ids, states): (Vec<_>, _) = frozen.states().into_iter().unzip();
+        let position = ids.iter().position(|id| *id == state);
         Ok(Self {
             header: SnapshotHeader {
                 checkpoint: CheckpointId(0),
                 range,
                 max_parallelism,
-                states: frozen.states(),
+                states,
             },
             frozen,
-            state: usize::from(state.0),
+            state: position.ok_or_else(|| unregistered(state))?,
             groups: range.iter().collect::<Vec<_>>().into_iter(),
             copy: Vec::new(),
         })
@@ -173,11 +177,12 @@ impl StateSnapshot for KeyedSnapshot {
             mut state,
             timers,
         } = *self;
+        let declarations = state.states().into_iter().map(|(_, declaration)| declaration);
         let header = SnapshotHeader {
             checkpoint,
             range,
             max_parallelism,
-            states: state.states(),
+            states: declarations.collect(),
         };
         let mut writer = SnapshotWriter::new(out, &header)?;
         let event = by_group(&timers, TimeDomain::Event, range);

@@ -8,12 +8,12 @@
 
 mod batch;
 mod frozen;
-mod index;
+pub(crate) mod index;
 mod list;
 mod ordered;
-mod page;
+pub(crate) mod page;
 mod restore;
-mod table;
+pub(crate) mod table;
 
 use wasmill_model::function::{StateDeclaration, StateKind};
 use wasmill_model::key::{KeyGroup, KeyGroupRange, MaxParallelism};
@@ -28,36 +28,17 @@ use crate::backend::{
     Write,
 };
 use crate::snapshot::Entries;
+use crate::states::{State, States, usage};
 use crate::stored_key;
-
-/// States of one backend at most.
-pub const STATES_MAX: usize = 4096;
-
-/// Bytes of one entry at most: key, namespace, map key and value together.
-pub const ENTRY_BYTES_MAX: usize = 1 << 30;
 
 /// Keyed state in memory.
 pub struct MemoryBackend {
     range: KeyGroupRange,
     max_parallelism: MaxParallelism,
-    states: Vec<State>,
+    states: States<Tables>,
     epochs: Epochs,
     /// Stored keys are put together here.
     prefix: Vec<u8>,
-}
-
-struct State {
-    declaration: StateDeclaration,
-    standing: Standing,
-    tables: Tables,
-}
-
-/// Whether anybody has asked for a state.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    Registered,
-    Restored,
-    Dropped,
 }
 
 /// By group: that of group `range.start + i` at `i`.
@@ -73,75 +54,32 @@ impl MemoryBackend {
         Self {
             range,
             max_parallelism,
-            states: Vec::new(),
+            states: States::default(),
             epochs: Epochs::default(),
             prefix: Vec::new(),
         }
     }
 
-    fn add(&mut self, declaration: &StateDeclaration, standing: Standing) -> Result<StateId, StateError> {
-        if self.states.len() == STATES_MAX {
-            return Err(StateError::Register {
-                name: declaration.name.clone(),
-                message: format!(
-                    "an operator has at most {STATES_MAX} states: use a map state instead of many states"
-                ),
-            });
-        }
-        self.states.push(State {
-            declaration: declaration.clone(),
-            standing,
-            tables: self.tables(declaration.kind),
-        });
-        Ok(StateId((self.states.len() - 1) as u16))
-    }
-
-    fn tables(&self, kind: StateKind) -> Tables {
-        let groups = self.range.len();
-        match kind {
-            StateKind::Map => Tables::Maps(vec![MapTable::default(); groups]),
-            StateKind::List => Tables::Lists((0..groups).map(|_| ListTable::new(&self.epochs)).collect()),
-            StateKind::Value | StateKind::Reducing | StateKind::Aggregating => {
-                Tables::Values((0..groups).map(|_| Table::new(&self.epochs)).collect())
-            }
-        }
-    }
-
-    fn position(&self, name: &str) -> Option<usize> {
-        self.states
-            .iter()
-            .position(|state| state.declaration.name == name)
-    }
-
     /// The state and the scratch memory for stored keys.
-    fn state(&mut self, id: StateId) -> Result<(&mut State, &mut Vec<u8>), StateError> {
-        match self.states.get_mut(usize::from(id.0)) {
-            Some(state) if state.standing != Standing::Dropped => Ok((state, &mut self.prefix)),
-            _ => Err(usage(
-                &format!("number {}", id.0),
-                "it is not registered: register it first".to_owned(),
-            )),
+    fn state(&mut self, id: StateId) -> Result<(&mut State<Tables>, &mut Vec<u8>), StateError> {
+        Ok((self.states.get_mut(id)?, &mut self.prefix))
+    }
+}
+
+fn tables(kind: StateKind, groups: usize, epochs: &Epochs) -> Tables {
+    match kind {
+        StateKind::Map => Tables::Maps(vec![MapTable::default(); groups]),
+        StateKind::List => Tables::Lists((0..groups).map(|_| ListTable::new(epochs)).collect()),
+        StateKind::Value | StateKind::Reducing | StateKind::Aggregating => {
+            Tables::Values((0..groups).map(|_| Table::new(epochs)).collect())
         }
     }
 }
 
-impl State {
-    fn unfit<T>(&self, call: &str) -> Result<T, StateError> {
-        let kind = self.declaration.kind;
-        Err(usage(
-            &self.declaration.name,
-            format!("{call} does not work on a state of kind {kind:?}"),
-        ))
-    }
-
+impl State<Tables> {
     fn error(&self, error: BatchError) -> StateError {
         let message = match error {
-            BatchError::Group(group) => {
-                format!(
-                    "key group {} is not one of this subtask's: the record was routed to the wrong one",
-                    group.0
-                )
-            }
+            BatchError::Group(group) => return self.foreign(group),
             BatchError::Full(group) => format!(
                 "key group {} has reached 32 GiB: run the job anew with a higher max parallelism",
                 group.0
@@ -149,58 +87,19 @@ impl State {
         };
         usage(&self.declaration.name, message)
     }
-
-    /// Checks what a snapshot must be able to hold.
-    fn check_entry(&self, key: &StateKey<'_>, value: &[u8]) -> Result<(), StateError> {
-        let bytes = key.key.len() + key.namespace.len() + key.map_key.len() + value.len();
-        if bytes <= ENTRY_BYTES_MAX {
-            return Ok(());
-        }
-        Err(usage(
-            &self.declaration.name,
-            format!(
-                "an entry of {bytes} bytes is more than the limit of {ENTRY_BYTES_MAX}: store it in parts"
-            ),
-        ))
-    }
 }
 
 impl KeyedStateBackend for MemoryBackend {
     fn register(&mut self, declaration: &StateDeclaration) -> Result<StateId, StateError> {
-        let Some(position) = self.position(&declaration.name) else {
-            return self.add(declaration, Standing::Registered);
-        };
-        let present = &self.states[position];
-        match present.standing {
-            Standing::Registered if present.declaration != *declaration => {
-                return Err(StateError::Register {
-                    name: declaration.name.clone(),
-                    message:
-                        "it is registered already with another declaration: give the two different names"
-                            .to_owned(),
-                });
-            }
-            Standing::Registered => {}
-            Standing::Restored => {
-                declaration_fits(&present.declaration, declaration)?;
-                self.states[position].declaration = declaration.clone();
-                self.states[position].standing = Standing::Registered;
-            }
-            Standing::Dropped => {
-                self.states[position] = State {
-                    declaration: declaration.clone(),
-                    standing: Standing::Registered,
-                    tables: self.tables(declaration.kind),
-                };
-            }
-        }
-        Ok(StateId(position as u16))
+        let (groups, epochs) = (self.range.len(), &self.epochs);
+        self.states
+            .register(declaration, |_, kind| Ok(tables(kind, groups, epochs)))
     }
 
     fn get_many(&mut self, id: StateId, keys: &[StateKey<'_>], out: &mut Values) -> Result<(), StateError> {
         let start = self.range.start;
         let (state, prefix) = self.state(id)?;
-        match &state.tables {
+        match &state.held {
             Tables::Values(tables) => {
                 batch::get_many(tables, start, keys, out).map_err(|error| state.error(error))
             }
@@ -226,7 +125,7 @@ impl KeyedStateBackend for MemoryBackend {
         writes
             .iter()
             .try_for_each(|write| state.check_entry(&write.key, write.value.unwrap_or_default()))?;
-        let written = match &mut state.tables {
+        let written = match &mut state.held {
             Tables::Values(tables) => batch::write_batch(tables, start, writes),
             Tables::Maps(tables) => writes.iter().try_for_each(|write| {
                 let table = group_mut(tables, start, write.key.group)?;
@@ -246,7 +145,7 @@ impl KeyedStateBackend for MemoryBackend {
         let start = self.range.start;
         let (state, _) = self.state(id)?;
         state.check_entry(&key, element)?;
-        let Tables::Lists(tables) = &mut state.tables else {
+        let Tables::Lists(tables) = &mut state.held else {
             return state.unfit("append");
         };
         let appended = group_mut(tables, start, key.group).and_then(|table| {
@@ -269,7 +168,7 @@ impl KeyedStateBackend for MemoryBackend {
         out.done = false;
         let start = self.range.start;
         let (state, _) = self.state(id)?;
-        let Tables::Lists(tables) = &state.tables else {
+        let Tables::Lists(tables) = &state.held else {
             return state.unfit("list-page");
         };
         group(tables, start, key.group)
@@ -280,7 +179,7 @@ impl KeyedStateBackend for MemoryBackend {
     fn list(&mut self, id: StateId, key: StateKey<'_>, out: &mut Values) -> Result<(), StateError> {
         let start = self.range.start;
         let (state, _) = self.state(id)?;
-        let Tables::Lists(tables) = &state.tables else {
+        let Tables::Lists(tables) = &state.held else {
             return state.unfit("list");
         };
         group(tables, start, key.group)
@@ -292,7 +191,7 @@ impl KeyedStateBackend for MemoryBackend {
         let start = self.range.start;
         let Ok((
             State {
-                tables: Tables::Lists(tables),
+                held: Tables::Lists(tables),
                 ..
             },
             _,
@@ -315,7 +214,7 @@ impl KeyedStateBackend for MemoryBackend {
         out.done = false;
         let start = self.range.start;
         let (state, prefix) = self.state(id)?;
-        let Tables::Maps(tables) = &state.tables else {
+        let Tables::Maps(tables) = &state.held else {
             return state.unfit("map-page");
         };
         encode(prefix, &key, &[]);
@@ -328,7 +227,7 @@ impl KeyedStateBackend for MemoryBackend {
         let start = self.range.start;
         let (state, prefix) = self.state(id)?;
         encode(prefix, &key, &[]);
-        let cleared = match &mut state.tables {
+        let cleared = match &mut state.held {
             Tables::Values(tables) => group_mut(tables, start, key.group).map(|table| {
                 table.remove(batch::table_key(&key));
             }),
@@ -341,19 +240,15 @@ impl KeyedStateBackend for MemoryBackend {
     }
 
     fn snapshot(&mut self) -> Result<Box<dyn FrozenState>, StateError> {
-        let kept = self
-            .states
-            .iter_mut()
-            .filter(|state| state.standing != Standing::Dropped);
-        let states = kept.map(|state| {
-            let tables = match &mut state.tables {
+        let states = self.states.numbered_mut().map(|(id, state)| {
+            let tables = match &mut state.held {
                 Tables::Values(tables) => FrozenTables::Values(tables.iter_mut().map(Table::share).collect()),
                 Tables::Maps(tables) => FrozenTables::Maps(tables.clone()),
                 Tables::Lists(tables) => {
                     FrozenTables::Lists(tables.iter_mut().map(ListTable::share).collect())
                 }
             };
-            (state.declaration.clone(), tables)
+            ((id, state.declaration.clone()), tables)
         });
         Ok(Box::new(FrozenMemory {
             range: self.range,
@@ -362,18 +257,9 @@ impl KeyedStateBackend for MemoryBackend {
     }
 
     fn restore_state(&mut self, declaration: &StateDeclaration) -> Result<StateId, StateError> {
-        let Some(position) = self.position(&declaration.name) else {
-            return self.add(declaration, Standing::Restored);
-        };
-        let present = &self.states[position];
-        if present.standing == Standing::Dropped {
-            return Err(usage(
-                &declaration.name,
-                "it was dropped before all was restored".to_owned(),
-            ));
-        }
-        declaration_fits(declaration, &present.declaration)?;
-        Ok(StateId(position as u16))
+        let (groups, epochs) = (self.range.len(), &self.epochs);
+        self.states
+            .restore(declaration, |_, kind| Ok(tables(kind, groups, epochs)))
     }
 
     fn restore_entries(
@@ -384,35 +270,20 @@ impl KeyedStateBackend for MemoryBackend {
     ) -> Result<(), StateError> {
         let start = self.range.start;
         let (state, prefix) = self.state(id)?;
-        restore::entries(&mut state.tables, start, group, entries, prefix)?
-            .map_err(|error| state.error(error))
+        restore::entries(&mut state.held, start, group, entries, prefix)?.map_err(|error| state.error(error))
     }
 
     fn declarations(&self) -> Vec<StateDeclaration> {
-        let kept = self
-            .states
-            .iter()
-            .filter(|state| state.standing != Standing::Dropped);
-        kept.map(|state| state.declaration.clone()).collect()
+        self.states.declarations()
     }
 
     fn unclaimed(&self) -> Vec<String> {
-        let unclaimed = self
-            .states
-            .iter()
-            .filter(|state| state.standing == Standing::Restored);
-        unclaimed.map(|state| state.declaration.name.clone()).collect()
+        self.states.unclaimed()
     }
 
     fn drop_unclaimed(&mut self) {
-        for state in self
-            .states
-            .iter_mut()
-            .filter(|state| state.standing == Standing::Restored)
-        {
-            state.standing = Standing::Dropped;
-            state.tables = Tables::Values(Vec::new());
-        }
+        self.states
+            .drop_unclaimed(|_, tables| *tables = Tables::Values(Vec::new()));
     }
 
     fn range(&self) -> KeyGroupRange {
@@ -424,7 +295,7 @@ impl KeyedStateBackend for MemoryBackend {
     }
 
     fn size(&self) -> StateSize {
-        let sizes = self.states.iter().map(|state| match &state.tables {
+        let sizes = self.states.iter().map(|state| match &state.held {
             Tables::Values(tables) => sum(tables, |table| (table.len() as u64, table.bytes())),
             Tables::Maps(tables) => sum(tables, |table| (table.len() as u64, table.bytes())),
             Tables::Lists(tables) => sum(tables, |table| (table.elements(), table.bytes())),
@@ -462,38 +333,4 @@ fn encode(out: &mut Vec<u8>, key: &StateKey<'_>, rest: &[u8]) {
     out.clear();
     stored_key::encode_prefix(out, key.key, key.namespace);
     out.extend_from_slice(rest);
-}
-
-/// Whether stored entries can be read as what the function declares (S8).
-fn declaration_fits(stored: &StateDeclaration, declared: &StateDeclaration) -> Result<(), StateError> {
-    if stored.kind == declared.kind && stored.schema_version == declared.schema_version {
-        if stored.ttl.is_some() != declared.ttl.is_some() {
-            return Err(StateError::TimeToLive {
-                name: declared.name.clone(),
-                stored: stored.ttl.is_some(),
-            });
-        }
-        if stored.encoding == declared.encoding {
-            return Ok(());
-        }
-        return Err(StateError::Encoding {
-            name: declared.name.clone(),
-            stored: stored.encoding.clone(),
-            declared: declared.encoding.clone(),
-        });
-    }
-    Err(StateError::Incompatible {
-        name: declared.name.clone(),
-        kind: stored.kind,
-        declared_kind: declared.kind,
-        stored: stored.schema_version,
-        declared: declared.schema_version,
-    })
-}
-
-fn usage(name: &str, message: String) -> StateError {
-    StateError::Usage {
-        name: name.to_owned(),
-        message,
-    }
 }

@@ -1,12 +1,14 @@
 //! The memory backend against the contract of all backends, and against plain maps.
 
+mod drawn;
+
 use proptest::prelude::*;
 use wasmill_model::function::StateKind;
 use wasmill_model::key::KeyGroupRange;
 use wasmill_state::backend::{KeyedStateBackend, Locator, Write};
 use wasmill_state::keyed;
 use wasmill_state::memory::MemoryBackend;
-use wasmill_state::testing::operations::{Operation, Run, Target};
+use wasmill_state::testing::operations::Run;
 use wasmill_state::testing::{MAX_PARALLELISM, contract, state_key};
 
 fn make(range: KeyGroupRange) -> Box<dyn KeyedStateBackend> {
@@ -16,6 +18,33 @@ fn make(range: KeyGroupRange) -> Box<dyn KeyedStateBackend> {
 #[test]
 fn the_memory_backend_keeps_the_contract() {
     contract::run(make);
+}
+
+#[test]
+fn its_size_counts_values_map_entries_and_list_elements() {
+    let mut backend = make(MAX_PARALLELISM.range_of(0, 1));
+    let kinds = [StateKind::Value, StateKind::Map, StateKind::List];
+    let [value, map, list] = kinds.map(|kind| {
+        let declaration = wasmill_state::testing::declaration(&format!("{kind:?}"), kind, 1);
+        backend.register(&declaration).unwrap()
+    });
+    for map_key in [b"1", b"2"] {
+        let (key, locator, value_bytes) = (state_key(b"bk", b"", map_key), Locator::UNKNOWN, Some(&b"v"[..]));
+        let write = |key| Write {
+            key,
+            locator,
+            value: value_bytes,
+        };
+        backend.write_batch(map, &[write(key)]).unwrap();
+        backend
+            .write_batch(value, &[write(state_key(b"bk", b"", b""))])
+            .unwrap();
+        backend.append(list, state_key(b"bk", b"", b""), b"e").unwrap();
+    }
+    assert_eq!(backend.size().entries, 5);
+    backend.clear(map, state_key(b"bk", b"", b"")).unwrap();
+    backend.clear(list, state_key(b"bk", b"", b"")).unwrap();
+    assert_eq!(backend.size().entries, 1);
 }
 
 #[test]
@@ -68,40 +97,12 @@ fn each_key_of_a_state_is_visited_once_and_may_be_written() {
     assert_eq!(left, 1, "the list's alone");
 }
 
-fn target() -> impl Strategy<Value = Target> {
-    (any::<u8>(), 0u8..30, 0u8..5, any::<u8>()).prop_map(|(state, key, namespace, map_key)| Target {
-        state,
-        key,
-        namespace,
-        map_key,
-    })
-}
-
-fn length() -> impl Strategy<Value = u16> {
-    prop_oneof![4 => Just(8u16), 4 => 0u16..200, 1 => 0u16..20_000]
-}
-
-fn operation() -> impl Strategy<Value = Operation> {
-    prop_oneof![
-        6 => prop::collection::vec((target(), length()), 1..40).prop_map(Operation::ReadAndPut),
-        8 => (target(), length()).prop_map(|(target, length)| Operation::Put(target, length)),
-        8 => target().prop_map(Operation::Remove),
-        6 => (target(), length()).prop_map(|(target, length)| Operation::Append(target, length)),
-        3 => target().prop_map(Operation::Clear),
-        3 => (any::<bool>(), target(), -5i8..5).prop_map(|(on, target, at)| Operation::Timer(on, target, at)),
-        2 => Just(Operation::Freeze),
-        2 => Just(Operation::WriteOldest),
-        1 => Just(Operation::Check),
-        1 => (1u8..6).prop_map(Operation::Rescale),
-    ]
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
     fn any_sequence_of_operations_and_late_snapshots_agrees_with_plain_maps(
-        operations in prop::collection::vec(operation(), 0..150),
+        operations in prop::collection::vec(drawn::operation(), 0..150),
     ) {
         Run::new(&make).unwrap().all(&operations).unwrap();
     }

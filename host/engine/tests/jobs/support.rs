@@ -11,6 +11,7 @@ use wasmill_engine::job::status::{JobState, JobStatus, SavepointOutcome};
 use wasmill_engine::job::{JobError, JobHandle, JobSpec, RestoreFrom, SavepointTrigger, start};
 use wasmill_model::graph::LogicalGraph;
 use wasmill_model::id::JobId;
+use wasmill_state::backends::MemoryBackends;
 
 use crate::native::World;
 
@@ -90,6 +91,7 @@ impl Job {
             graph: self.graph(),
             registry: self.world.registry(),
             storage: self.storage.clone(),
+            state: Arc::new(MemoryBackends),
             slots: self.slots,
             restore,
             first_attempt: 0,

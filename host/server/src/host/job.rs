@@ -18,6 +18,7 @@ use wasmill_model::id::{JobId, OperatorUid};
 use wasmill_model::key::MaxParallelism;
 use wasmill_model::time::WATERMARK_NONE;
 use wasmill_plugin::operator::provider::PluginFunctions;
+use wasmill_state::backends::MemoryBackends;
 
 use super::rates::{Rates, Sample};
 use super::store::JobRecord;
@@ -350,6 +351,7 @@ impl Host {
             graph,
             registry: Arc::new(self.registry_of(job)),
             storage: Arc::clone(&self.storage),
+            state: Arc::new(MemoryBackends),
             slots: record.slots,
             restore: self.restore_of(job, resumed)?,
             first_attempt: 0,

@@ -11,7 +11,7 @@ use wasmill_model::key::{KeyGroup, KeyGroupRange};
 use super::list::{Chunk, FrozenLists};
 use super::ordered::MapTable;
 use super::page::{PageBytes, walk};
-use crate::backend::{FrozenState, StateError};
+use crate::backend::{FrozenState, StateError, StateId};
 use crate::snapshot::SnapshotWriter;
 use crate::stored_key::{self, StoredKey};
 
@@ -24,15 +24,12 @@ pub(super) enum FrozenTables {
 
 pub(super) struct FrozenMemory {
     pub(super) range: KeyGroupRange,
-    pub(super) states: Vec<(StateDeclaration, FrozenTables)>,
+    pub(super) states: Vec<((StateId, StateDeclaration), FrozenTables)>,
 }
 
 impl FrozenState for FrozenMemory {
-    fn states(&self) -> Vec<StateDeclaration> {
-        self.states
-            .iter()
-            .map(|(declaration, _)| declaration.clone())
-            .collect()
+    fn states(&self) -> Vec<(StateId, StateDeclaration)> {
+        self.states.iter().map(|(numbered, _)| numbered.clone()).collect()
     }
 
     fn write_group(&mut self, group: KeyGroup, writer: &mut SnapshotWriter<'_>) -> Result<(), StateError> {

@@ -10,64 +10,64 @@ const ENTRIES_MIN: usize = 8;
 
 /// Where an entry lies within its table's pages: page number and offset in units of 8 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Location(pub(super) u32);
+pub(crate) struct Location(pub(crate) u32);
 
 const OFFSET_BITS: u32 = 11;
 /// Pages of one table: 32 GiB of full ones. The last number is kept free for "unknown".
-pub(super) const PAGES_MAX: usize = (1 << (32 - OFFSET_BITS)) - 1;
+pub(crate) const PAGES_MAX: usize = (1 << (32 - OFFSET_BITS)) - 1;
 
 impl Location {
     /// Of no entry.
-    pub(super) const NONE: Self = Self(u32::MAX);
+    pub(crate) const NONE: Self = Self(u32::MAX);
 
     #[inline]
-    pub(super) fn new(page: usize, offset: usize) -> Self {
+    pub(crate) fn new(page: usize, offset: usize) -> Self {
         Self((page as u32) << OFFSET_BITS | (offset / 8) as u32)
     }
 
     #[inline]
-    pub(super) fn page(self) -> usize {
+    pub(crate) fn page(self) -> usize {
         (self.0 >> OFFSET_BITS) as usize
     }
 
     #[inline]
-    pub(super) fn offset(self) -> usize {
+    pub(crate) fn offset(self) -> usize {
         (self.0 & ((1 << OFFSET_BITS) - 1)) as usize * 8
     }
 }
 
 #[derive(Default)]
-pub(super) struct Index {
+pub(crate) struct Index {
     /// A power of two, or none.
     entries: Vec<u64>,
     used: usize,
 }
 
 impl Index {
-    pub(super) fn with_room_for(count: usize) -> Self {
+    pub(crate) fn with_room_for(count: usize) -> Self {
         let mut index = Self::default();
         index.reserve(count);
         index
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.used
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.entries.capacity() * 8
     }
 
     /// The entries from the home of a hash on.
     #[inline]
-    pub(super) fn home(&self, hash: u32) -> &[u64] {
+    pub(crate) fn home(&self, hash: u32) -> &[u64] {
         let at = hash as usize & self.entries.len().wrapping_sub(1);
         self.entries.get(at..).unwrap_or_default()
     }
 
     /// The first location with this hash, given the entry at its home.
     #[inline]
-    pub(super) fn first(&self, hash: u32, home: u64) -> Option<Location> {
+    pub(crate) fn first(&self, hash: u32, home: u64) -> Option<Location> {
         if home == 0 {
             return None;
         }
@@ -79,7 +79,7 @@ impl Index {
 
     /// The first location with this hash that `matches`, and its position.
     #[inline]
-    pub(super) fn find(
+    pub(crate) fn find(
         &self,
         hash: u32,
         mut matches: impl FnMut(Location) -> bool,
@@ -100,18 +100,18 @@ impl Index {
     }
 
     /// Adds a location; whoever calls it knows that it is not there.
-    pub(super) fn insert(&mut self, hash: u32, location: Location) {
+    pub(crate) fn insert(&mut self, hash: u32, location: Location) {
         self.reserve(1);
         self.place(u64::from(hash) << 32 | u64::from(location.0 + 1));
     }
 
     /// Points the entry at a position elsewhere.
-    pub(super) fn set(&mut self, at: usize, location: Location) {
+    pub(crate) fn set(&mut self, at: usize, location: Location) {
         self.entries[at] = self.entries[at] >> 32 << 32 | u64::from(location.0 + 1);
     }
 
     /// Takes the entry at a position out and closes the gap.
-    pub(super) fn remove(&mut self, at: usize) {
+    pub(crate) fn remove(&mut self, at: usize) {
         let mask = self.entries.len() - 1;
         let mut gap = at;
         let mut next = (at + 1) & mask;
@@ -129,7 +129,7 @@ impl Index {
     }
 
     /// All locations, ascending, with their hashes.
-    pub(super) fn by_location(&self) -> Vec<(Location, u32)> {
+    pub(crate) fn by_location(&self) -> Vec<(Location, u32)> {
         let entries = self.entries.iter().filter(|entry| **entry != 0);
         let mut all: Vec<_> = entries
             .map(|entry| (Location(*entry as u32 - 1), (entry >> 32) as u32))
@@ -139,7 +139,7 @@ impl Index {
     }
 
     /// Makes room for more; at most two thirds are ever used, so that most lookups end at home.
-    pub(super) fn reserve(&mut self, additional: usize) {
+    pub(crate) fn reserve(&mut self, additional: usize) {
         let needed = self.used + additional;
         if needed * 3 <= self.entries.len() * 2 {
             return;
@@ -150,6 +150,18 @@ impl Index {
         old.into_iter()
             .filter(|entry| *entry != 0)
             .for_each(|entry| self.place(entry));
+    }
+
+    /// Gives memory back where most of it is not used.
+    pub(crate) fn shrink(&mut self) {
+        if self.entries.len() <= ENTRIES_MIN || self.used * 8 > self.entries.len() {
+            return;
+        }
+        let old = std::mem::take(&mut self.entries);
+        self.used = 0;
+        let entries: Vec<u64> = old.into_iter().filter(|entry| *entry != 0).collect();
+        self.reserve(entries.len());
+        entries.into_iter().for_each(|entry| self.place(entry));
     }
 
     fn place(&mut self, entry: u64) {

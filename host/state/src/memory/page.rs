@@ -8,13 +8,13 @@
 use std::sync::Arc;
 
 /// Bytes of a full page; also what one write copies at most while a snapshot shares the page.
-pub(super) const PAGE_BYTES: usize = 16 * 1024;
+pub(crate) const PAGE_BYTES: usize = 16 * 1024;
 /// The first size of a table's first page.
-pub(super) const PAGE_BYTES_MIN: usize = 256;
+pub(crate) const PAGE_BYTES_MIN: usize = 256;
 /// A larger entry gets a page of its own, so that a full page strands less than a quarter of itself.
-pub(super) const ENTRY_BYTES_SHARED_MAX: usize = PAGE_BYTES / 4;
+pub(crate) const ENTRY_BYTES_SHARED_MAX: usize = PAGE_BYTES / 4;
 /// Slots begin at multiples of this.
-pub(super) const UNIT: usize = 8;
+pub(crate) const UNIT: usize = 8;
 
 const HEADER_BYTES: usize = 8;
 /// Header, three lengths and four bytes unused.
@@ -25,10 +25,10 @@ const LINE: usize = 64;
 
 /// Memory of a page, and a line more so that it can begin at a line wherever the allocator puts it.
 #[derive(Default)]
-pub(super) struct PageBytes(Box<[u8]>);
+pub(crate) struct PageBytes(Box<[u8]>);
 
 impl PageBytes {
-    fn zeroed(length: usize) -> Self {
+    pub(crate) fn zeroed(length: usize) -> Self {
         Self(vec![0; length + LINE].into_boxed_slice())
     }
 
@@ -38,20 +38,20 @@ impl PageBytes {
 
     /// What the page holds.
     #[inline]
-    pub(super) fn get(&self) -> &[u8] {
+    pub(crate) fn get(&self) -> &[u8] {
         let start = self.0.as_ptr().align_offset(LINE);
         self.0.get(start..start + self.len()).unwrap_or_default()
     }
 
     #[inline]
-    fn get_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn get_mut(&mut self) -> &mut [u8] {
         let (start, length) = (self.0.as_ptr().align_offset(LINE), self.len());
         self.0.get_mut(start..start + length).unwrap_or_default()
     }
 
     /// What the page holds from an offset on, and nothing where it ends before.
     #[inline]
-    fn get_from(&self, offset: usize) -> &[u8] {
+    pub(crate) fn get_from(&self, offset: usize) -> &[u8] {
         let start = self.0.as_ptr().align_offset(LINE);
         self.0.get(start + offset..).unwrap_or_default()
     }
@@ -68,23 +68,23 @@ impl PageBytes {
 }
 
 /// A page: ours alone, or shared with a snapshot and then copied before a write.
-pub(super) enum Page {
+pub(crate) enum Page {
     Owned(PageBytes),
     Shared(Arc<PageBytes>),
 }
 
 impl Page {
-    pub(super) fn zeroed(length: usize) -> Self {
+    pub(crate) fn zeroed(length: usize) -> Self {
         Self::Owned(PageBytes::zeroed(length))
     }
 
     /// A page without bytes, in the place of one that is gone.
-    pub(super) fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self::Owned(PageBytes::default())
     }
 
     #[inline]
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::Owned(bytes) => bytes.get(),
             Self::Shared(bytes) => bytes.get(),
@@ -93,7 +93,7 @@ impl Page {
 
     /// The bytes from an offset on, and perhaps some zeroes after the page's end.
     #[inline]
-    pub(super) fn bytes_from(&self, offset: usize) -> &[u8] {
+    pub(crate) fn bytes_from(&self, offset: usize) -> &[u8] {
         match self {
             Self::Owned(bytes) => bytes.get_from(offset),
             Self::Shared(bytes) => bytes.get_from(offset),
@@ -102,14 +102,14 @@ impl Page {
 
     /// The bytes to write to, if no snapshot shares them.
     #[inline]
-    pub(super) fn owned_mut(&mut self) -> Option<&mut [u8]> {
+    pub(crate) fn owned_mut(&mut self) -> Option<&mut [u8]> {
         match self {
             Self::Owned(bytes) => Some(bytes.get_mut()),
             Self::Shared(_) => None,
         }
     }
 
-    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         if matches!(self, Self::Shared(_)) {
             self.own();
         }
@@ -121,7 +121,7 @@ impl Page {
     }
 
     /// A second owner of the bytes: what a snapshot keeps.
-    pub(super) fn share(&mut self) -> Arc<PageBytes> {
+    pub(crate) fn share(&mut self) -> Arc<PageBytes> {
         let shared = match std::mem::replace(self, Self::none()) {
             Self::Owned(bytes) => Arc::new(bytes),
             Self::Shared(bytes) => bytes,
@@ -131,7 +131,7 @@ impl Page {
     }
 
     /// Makes it longer; the new bytes are zero.
-    pub(super) fn grow(&mut self, length: usize) {
+    pub(crate) fn grow(&mut self, length: usize) {
         let longer = match self {
             Self::Owned(bytes) => bytes.copy(length),
             Self::Shared(bytes) => bytes.copy(length),
@@ -151,7 +151,7 @@ impl Page {
 /// The header of a slot: bit 0 live, bit 1 large, then units (12 bits), and the lengths of key, namespace
 /// and value (14 bits each). A large slot has lengths of its own behind the header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Header(pub(super) u64);
+pub(crate) struct Header(pub(crate) u64);
 
 const LIVE: u64 = 1;
 const LARGE: u64 = 2;
@@ -164,9 +164,9 @@ const IDENTITY_MASK: u64 = LIVE | LARGE | LENGTH_MASK << KEY_SHIFT | LENGTH_MASK
 
 impl Header {
     /// Of no slot.
-    pub(super) const NONE: Self = Self(0);
+    pub(crate) const NONE: Self = Self(0);
 
-    pub(super) fn live(units: usize, key: usize, namespace: usize, value: usize) -> Self {
+    pub(crate) fn live(units: usize, key: usize, namespace: usize, value: usize) -> Self {
         Self(
             LIVE | (units as u64) << UNITS_SHIFT
                 | (key as u64) << KEY_SHIFT
@@ -178,7 +178,7 @@ impl Header {
     /// What [`Self::identity`] of a live slot with a key and namespace of these lengths is. Lengths that
     /// fit no such slot give what no slot has.
     #[inline]
-    pub(super) fn wanted(key: usize, namespace: usize) -> u64 {
+    pub(crate) fn wanted(key: usize, namespace: usize) -> u64 {
         if (key | namespace) as u64 > LENGTH_MASK {
             return LARGE;
         }
@@ -186,61 +186,72 @@ impl Header {
     }
 
     #[inline]
-    pub(super) fn identity(self) -> u64 {
+    pub(crate) fn identity(self) -> u64 {
         self.0 & IDENTITY_MASK
     }
 
     #[inline]
-    pub(super) fn is_large(self) -> bool {
+    pub(crate) fn is_large(self) -> bool {
         self.0 & (LIVE | LARGE) == LIVE | LARGE
     }
 
     #[inline]
-    pub(super) fn value_length(self) -> usize {
+    pub(crate) fn value_length(self) -> usize {
         (self.0 >> VALUE_SHIFT & LENGTH_MASK) as usize
     }
 
     #[inline]
-    pub(super) fn capacity(self) -> usize {
+    pub(crate) fn capacity(self) -> usize {
         (self.0 >> UNITS_SHIFT & 0xfff) as usize * UNIT
     }
 
+    /// Whether it is of a slot that holds an entry.
+    pub(crate) fn is_live(self) -> bool {
+        self.0 & LIVE != 0
+    }
+
+    /// The same slot with a value of another length, and with flags of whoever keeps any: bits 56 to 63 are free.
+    pub(crate) fn with_value(self, length: usize, flags: u64) -> Self {
+        let kept = self.0 & (IDENTITY_MASK | 0xfff << UNITS_SHIFT);
+        Self(kept | (length as u64) << VALUE_SHIFT | flags)
+    }
+
     /// The same slot without an entry.
-    pub(super) fn freed(self) -> Self {
+    pub(crate) fn freed(self) -> Self {
         Self(self.0 & 0xfff << UNITS_SHIFT)
     }
 
     /// The header at `offset`; of no slot where the page ends before.
     #[inline]
-    pub(super) fn read(page: &[u8], offset: usize) -> Self {
+    pub(crate) fn read(page: &[u8], offset: usize) -> Self {
         let bytes = page.get(offset..).and_then(<[u8]>::first_chunk);
         Self(bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes)))
     }
 
     #[inline]
-    pub(super) fn write(self, page: &mut [u8], offset: usize) {
+    pub(crate) fn write(self, page: &mut [u8], offset: usize) {
         page[offset..offset + HEADER_BYTES].copy_from_slice(&self.0.to_le_bytes());
     }
 }
 
 /// A live entry within a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Slot<'a> {
-    pub(super) key: &'a [u8],
-    pub(super) namespace: &'a [u8],
-    pub(super) value: &'a [u8],
+pub(crate) struct Slot<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) namespace: &'a [u8],
+    pub(crate) value: &'a [u8],
 }
 
 /// The capacity of a slot for so many bytes of key, namespace and value. Above 256 bytes it grows in steps
 /// of a sixteenth, so that free slots find an entry again.
-pub(super) fn slot_capacity(payload: usize) -> usize {
+pub(crate) fn slot_capacity(payload: usize) -> usize {
     let units = (HEADER_BYTES + payload).div_ceil(UNIT);
     let step = if units <= 32 { 1 } else { 1 << (units.ilog2() - 4) };
     units.next_multiple_of(step) * UNIT
 }
 
 /// Writes an entry into a slot of that capacity.
-pub(super) fn write_slot(page: &mut [u8], offset: usize, capacity: usize, slot: Slot<'_>) {
+pub(crate) fn write_slot(page: &mut [u8], offset: usize, capacity: usize, slot: Slot<'_>) {
     let Slot {
         key,
         namespace,
@@ -255,7 +266,7 @@ pub(super) fn write_slot(page: &mut [u8], offset: usize, capacity: usize, slot: 
 }
 
 /// A page that holds one large entry, with room to grow by an eighth.
-pub(super) fn large_page(slot: Slot<'_>) -> Page {
+pub(crate) fn large_page(slot: Slot<'_>) -> Page {
     let length = LARGE_HEADER_BYTES + slot.key.len() + slot.namespace.len() + slot.value.len();
     let mut page = PageBytes::zeroed(length + length / 8);
     let bytes = page.get_mut();
@@ -271,7 +282,7 @@ pub(super) fn large_page(slot: Slot<'_>) -> Page {
 }
 
 /// Overwrites the value of a large entry; false where it does not fit.
-pub(super) fn update_large(page: &mut Page, key: &[u8], namespace: &[u8], value: &[u8]) -> bool {
+pub(crate) fn update_large(page: &mut Page, key: &[u8], namespace: &[u8], value: &[u8]) -> bool {
     let at = large_value_offset(key, namespace);
     let length = page.bytes().len();
     // A value that has become small must not hold a large page for ever.
@@ -286,7 +297,7 @@ pub(super) fn update_large(page: &mut Page, key: &[u8], namespace: &[u8], value:
 
 /// The live entry at `offset`, if there is one.
 #[inline]
-pub(super) fn read_slot(page: &[u8], offset: usize) -> Option<Slot<'_>> {
+pub(crate) fn read_slot(page: &[u8], offset: usize) -> Option<Slot<'_>> {
     let header = Header::read(page, offset);
     if header.is_large() {
         return read_large(page);
@@ -324,18 +335,18 @@ fn read_large(page: &[u8]) -> Option<Slot<'_>> {
 
 /// Where in the page the value of a shared slot lies.
 #[inline]
-pub(super) fn value_offset(offset: usize, key: &[u8], namespace: &[u8]) -> usize {
+pub(crate) fn value_offset(offset: usize, key: &[u8], namespace: &[u8]) -> usize {
     offset + HEADER_BYTES + key.len() + namespace.len()
 }
 
 /// Where in its page the value of a large entry lies.
-pub(super) fn large_value_offset(key: &[u8], namespace: &[u8]) -> usize {
+pub(crate) fn large_value_offset(key: &[u8], namespace: &[u8]) -> usize {
     LARGE_HEADER_BYTES + key.len() + namespace.len()
 }
 
 /// Whether the slot at `offset`, whose header has the identity of such a slot, holds this key and namespace.
 #[inline]
-pub(super) fn holds(page: &[u8], offset: usize, key: &[u8], namespace: &[u8]) -> bool {
+pub(crate) fn holds(page: &[u8], offset: usize, key: &[u8], namespace: &[u8]) -> bool {
     let start = offset + HEADER_BYTES;
     let Some(stored) = page.get(start..start + key.len() + namespace.len()) else {
         return false;
@@ -361,7 +372,7 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 }
 
 /// The live entries of a page.
-pub(super) fn walk(page: &[u8]) -> impl Iterator<Item = Slot<'_>> {
+pub(crate) fn walk(page: &[u8]) -> impl Iterator<Item = Slot<'_>> {
     let mut next = Some(0);
     std::iter::from_fn(move || {
         loop {

@@ -36,16 +36,16 @@ pub(super) struct TableFull;
 
 /// A key and namespace with their hash.
 #[derive(Clone, Copy)]
-pub(super) struct TableKey<'a> {
-    pub(super) hash: u32,
-    pub(super) key: &'a [u8],
-    pub(super) namespace: &'a [u8],
+pub(crate) struct TableKey<'a> {
+    pub(crate) hash: u32,
+    pub(crate) key: &'a [u8],
+    pub(crate) namespace: &'a [u8],
 }
 
 impl<'a> TableKey<'a> {
     /// Of the lower half of the key's hash.
     #[inline]
-    pub(super) fn new(key_hash: u32, key: &'a [u8], namespace: &'a [u8]) -> Self {
+    pub(crate) fn new(key_hash: u32, key: &'a [u8], namespace: &'a [u8]) -> Self {
         let hash = if namespace.is_empty() {
             key_hash
         } else {

@@ -64,6 +64,13 @@ impl Contents {
         self.timers.extend(other.timers);
     }
 
+    /// Values, map entries and list elements.
+    pub fn entries(&self) -> usize {
+        let maps: usize = self.maps.values().map(BTreeMap::len).sum();
+        let lists: usize = self.lists.values().map(Vec::len).sum();
+        self.values.len() + maps + lists
+    }
+
     /// Takes the timers of a queue.
     pub fn set_timers(&mut self, queue: &TimerQueue) {
         self.timers.clear();

@@ -12,7 +12,7 @@ use crate::backend::{KeyedStateBackend, StateError};
 type Clause = fn(Make<'_>) -> Result<(), StateError>;
 
 /// What every backend keeps, by name.
-const CLAUSES: [(&str, Clause); 18] = [
+const CLAUSES: [(&str, Clause); 20] = [
     (
         "a value reads as it was written, and an empty one is not none",
         cases::values_read_as_written,
@@ -68,6 +68,14 @@ const CLAUSES: [(&str, Clause); 18] = [
     (
         "a state that nobody claims is kept until it is dropped",
         cases::unclaimed_states_are_kept,
+    ),
+    (
+        "a snapshot keeps a state that is dropped after it was frozen",
+        cases::snapshots_keep_what_is_dropped_after_them,
+    ),
+    (
+        "the keys of a state are gone through, whatever states were dropped",
+        cases::keys_are_gone_through_beside_dropped_states,
     ),
     (
         "a call that does not fit is an error that names the state",

@@ -334,10 +334,10 @@ impl<'a> Run<'a> {
             }
             assert_eq!(&read, list, "list of key {key:?}");
         }
-        let elements: usize = self.model.lists.values().map(Vec::len).sum();
-        let entries: usize = self.model.maps.values().map(|map| map.len()).sum();
-        let held = self.backend.size().entries;
-        assert_eq!(held, (self.model.values.len() + entries + elements) as u64);
+        let id = CheckpointId(self.checkpoint + 1);
+        let file = write(keyed::freeze(&mut *self.backend, &TimerQueue::default(), id)?)?;
+        let held = Contents::read(&mut file.as_slice())?;
+        assert_eq!(held.entries(), self.model.entries());
         Ok(())
     }
 

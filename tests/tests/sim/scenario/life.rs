@@ -8,6 +8,7 @@ use wasmill_checkpoint::storage::CheckpointStorage;
 use wasmill_checkpoint::storage::testing::{Fault, FaultyStorage};
 use wasmill_engine::job::{JobHandle, JobSpec, RestoreFrom, start};
 use wasmill_model::id::JobId;
+use wasmill_state::backends::MemoryBackends;
 
 use super::Scenario;
 use crate::job;
@@ -46,6 +47,7 @@ impl Scenario {
             graph: self.shape.graph(&mut self.random)?,
             registry: job::registry(&self.shape, &self.external, &executor),
             storage: storage.clone(),
+            state: Arc::new(MemoryBackends),
             slots: 8,
             restore: self.restore_from(job, from, &storage),
             first_attempt: self.lives * 1_000,

@@ -14,6 +14,7 @@ use wasmill_model::graph::OperatorKind;
 use wasmill_model::id::{OperatorUid, SubtaskId};
 use wasmill_model::key::hash;
 use wasmill_model::time::{Timestamp, WATERMARK_NONE};
+use wasmill_state::backends::Place;
 
 use super::load::KeyedState;
 use super::shared::Counters;
@@ -332,7 +333,15 @@ impl Master {
         metrics: Arc<OperatorMetrics>,
     ) -> OperatorContext {
         let loaded = self.loaded.remove(&(subtask, place));
-        let keyed = loaded.unwrap_or_else(|| KeyedState::empty(runtime.key_groups, runtime.max_parallelism));
+        let keyed = loaded.unwrap_or_else(|| {
+            let place = Place {
+                operator: &runtime.operator,
+                subtask: subtask.index,
+                attempt: self.attempt,
+            };
+            let state = &*self.spec.state;
+            KeyedState::empty(state, place, runtime.key_groups, runtime.max_parallelism)
+        });
         OperatorContext {
             runtime,
             state: keyed.backend,

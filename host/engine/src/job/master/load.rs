@@ -14,8 +14,8 @@ use wasmill_model::id::{OperatorUid, SubtaskId, VertexId};
 use wasmill_model::key::{KeyGroup, KeyGroupRange, MaxParallelism};
 use wasmill_model::row::RowRef;
 use wasmill_state::backend::{KeyedStateBackend, StateError};
+use wasmill_state::backends::{Place, StateBackends};
 use wasmill_state::keyed;
-use wasmill_state::memory::MemoryBackend;
 use wasmill_state::timers::TimerQueue;
 
 use super::{Done, Master, Phase};
@@ -30,9 +30,14 @@ pub(super) struct KeyedState {
 }
 
 impl KeyedState {
-    pub(super) fn empty(range: KeyGroupRange, max_parallelism: MaxParallelism) -> Self {
+    pub(super) fn empty(
+        state: &dyn StateBackends,
+        place: Place<'_>,
+        range: KeyGroupRange,
+        max_parallelism: MaxParallelism,
+    ) -> Self {
         Self {
-            backend: Box::new(MemoryBackend::new(range, max_parallelism)),
+            backend: state.open(place, range, max_parallelism),
             timers: TimerQueue::default(),
         }
     }
@@ -49,7 +54,9 @@ pub(super) struct Loaded {
 /// One operator of one subtask to be read.
 struct Load {
     location: Location,
+    state: Arc<dyn StateBackends>,
     uid: OperatorUid,
+    attempt: u32,
     parts: Vec<KeyedPart>,
     range: KeyGroupRange,
     max_parallelism: MaxParallelism,
@@ -84,7 +91,9 @@ impl Master {
                     let range = plan.max_parallelism.range_of(index, vertex.parallelism);
                     let load = Load {
                         location: from.clone(),
+                        state: Arc::clone(&self.spec.state),
                         uid: uid.clone(),
+                        attempt: self.attempt,
                         parts: subtask.keyed.clone(),
                         range,
                         max_parallelism: plan.max_parallelism,
@@ -139,7 +148,12 @@ impl Load {
             operator: Some(self.uid.clone()),
             ..error
         };
-        let mut state = KeyedState::empty(self.range, self.max_parallelism);
+        let place = Place {
+            operator: &self.uid,
+            subtask: self.share.index,
+            attempt: self.attempt,
+        };
+        let mut state = KeyedState::empty(&*self.state, place, self.range, self.max_parallelism);
         for part in &self.parts {
             self.read(part, &mut state).map_err(named)?;
         }
