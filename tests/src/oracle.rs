@@ -14,4 +14,4 @@ mod model;
 pub mod run;
 
 pub use case::Case;
-pub use run::{Family, Outcome, Runner, Scope};
+pub use run::{Backend, Family, Outcome, Runner, Scope};

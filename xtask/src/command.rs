@@ -68,10 +68,13 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// The cargo that runs this task, or the one in `PATH`.
+/// The cargo that runs this task, or the one in `PATH`; it links RocksDB's library from the cache where that is there.
 pub(crate) fn cargo(directory: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(directory);
+    if let Some(library) = crate::rocksdb::library(directory) {
+        command.env("ROCKSDB_LIB_DIR", library).env("ROCKSDB_STATIC", "1");
+    }
     command
 }
 

@@ -10,6 +10,7 @@ mod command;
 mod demo;
 mod guests;
 mod oracle;
+mod rocksdb;
 mod servers;
 mod workspace;
 
@@ -51,21 +52,28 @@ enum Task {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let result = workspace::Workspace::find().and_then(|workspace| match arguments.task {
-        Task::Guests(options) => guests::run(&workspace, &options),
-        Task::Servers => servers::run(&workspace),
-        Task::Demo => demo::demo(&workspace),
-        Task::Oracle(options) => oracle::oracle(&workspace, &options),
-        Task::Bench(options) => bench::bench(&workspace, &options),
-        Task::Test { arguments } => check::test(&workspace, &arguments),
-        Task::Sim(options) => check::sim(&workspace, &options),
-        Task::Ci => check::ci(&workspace),
-    });
+    let result = workspace::Workspace::find().and_then(|workspace| run(&workspace, arguments.task));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn run(workspace: &workspace::Workspace, task: Task) -> anyhow::Result<()> {
+    if !matches!(task, Task::Guests(_) | Task::Servers | Task::Sim(_)) {
+        rocksdb::build(workspace)?;
+    }
+    match task {
+        Task::Guests(options) => guests::run(workspace, &options),
+        Task::Servers => servers::run(workspace),
+        Task::Demo => demo::demo(workspace),
+        Task::Oracle(options) => oracle::oracle(workspace, &options),
+        Task::Bench(options) => bench::bench(workspace, &options),
+        Task::Test { arguments } => check::test(workspace, &arguments),
+        Task::Sim(options) => check::sim(workspace, &options),
+        Task::Ci => check::ci(workspace),
     }
 }

@@ -27,9 +27,12 @@ pub(crate) struct Options {
     /// Which worlds the functions are built on: `frame` or `typed`.
     #[arg(long, default_value = "frame")]
     family: String,
-    /// Where keyed state lies.
+    /// Where keyed state lies: `memory` or `rocksdb`.
     #[arg(long, default_value = "memory")]
     backend: String,
+    /// Where it lies in the job that goes on from the savepoint [default: as before].
+    #[arg(long, value_name = "BACKEND")]
+    restored_backend: Option<String>,
     /// Stop each job at a random line and let it go on from its savepoint at another parallelism.
     #[arg(long)]
     restore: bool,
@@ -65,6 +68,9 @@ pub(crate) fn oracle(workspace: &Workspace, options: &Options) -> Result<()> {
         .args(["--backend", &options.backend]);
     if let Some(cases) = &options.cases {
         oracle.arg("--cases").arg(std::path::absolute(cases)?);
+    }
+    if let Some(backend) = &options.restored_backend {
+        oracle.args(["--restored-backend", backend]);
     }
     if options.restore {
         oracle.arg("--restore");

@@ -48,7 +48,8 @@ impl Workspace {
     }
 }
 
-fn cache_dir() -> Result<PathBuf> {
+/// The cache of all clones.
+pub(crate) fn cache_dir() -> Result<PathBuf> {
     let base = match env::var_os("XDG_CACHE_HOME") {
         Some(chosen) if !chosen.is_empty() => PathBuf::from(chosen),
         _ => Path::new(&env::var_os("HOME").context("HOME is not set: set it, or XDG_CACHE_HOME")?)

@@ -7,6 +7,8 @@ use wasmill_model::function::{OperatorStateMode, StateDeclaration};
 use wasmill_model::id::{CheckpointId, OperatorUid};
 use wasmill_model::key::KeyGroupRange;
 
+use crate::layout::{file_name, shared_name};
+
 /// State of all operators of one subtask.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SubtaskState {
@@ -34,8 +36,8 @@ pub struct OperatorState {
 impl OperatorState {
     /// Its files.
     pub fn data(&self) -> impl Iterator<Item = &Data> {
-        let keyed = self.keyed.as_ref().map(|keyed| &keyed.data);
-        keyed.into_iter().chain(&self.in_flight)
+        let keyed = self.keyed.iter().flat_map(KeyedHandle::data);
+        keyed.chain(&self.in_flight)
     }
 }
 
@@ -46,8 +48,30 @@ pub struct KeyedHandle {
     pub range: KeyGroupRange,
     /// Declarations of the states in it.
     pub states: Vec<StateDeclaration>,
-    /// The bytes.
+    /// The bytes; where there is `native`, of the timers alone.
     pub data: Data,
+    /// Entries as the backend keeps them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub native: Option<NativeState>,
+}
+
+impl KeyedHandle {
+    /// Its files.
+    pub fn data(&self) -> impl Iterator<Item = &Data> {
+        let native = self.native.iter().flat_map(|native| native.files.values());
+        std::iter::once(&self.data).chain(native)
+    }
+}
+
+/// Entries as a backend keeps them: only such a backend reads them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NativeState {
+    /// Which backend's, with the version of its files.
+    pub format: String,
+    /// The backend's number of each of the states, in the order of the handle.
+    pub numbers: Vec<u16>,
+    /// By the name that the backend has given each.
+    pub files: BTreeMap<String, Data>,
 }
 
 /// Bytes of a checkpoint.
@@ -65,6 +89,55 @@ pub enum Data {
         /// CRC-32C of them.
         crc32c: u32,
     },
+    /// In a file that several checkpoints of a job may name: see [`crate::layout::shared_name`].
+    Shared {
+        /// Relative to the job's directory of them.
+        name: String,
+        /// Bytes.
+        length: u64,
+        /// CRC-32C of them.
+        crc32c: u32,
+    },
+}
+
+/// A file that a checkpoint names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileRef<'a> {
+    /// Relative to the checkpoint's directory, or to that of the job's shared files.
+    pub name: &'a str,
+    /// Bytes.
+    pub length: u64,
+    /// CRC-32C of them.
+    pub crc32c: u32,
+    /// Whether other checkpoints may name it too.
+    pub shared: bool,
+}
+
+impl Data {
+    /// Its file, where it has one.
+    pub fn file(&self) -> Option<FileRef<'_>> {
+        let (name, length, crc32c, shared) = match self {
+            Self::Inline(_) => return None,
+            Self::File { name, length, crc32c } => (name, length, crc32c, false),
+            Self::Shared { name, length, crc32c } => (name, length, crc32c, true),
+        };
+        Some(FileRef {
+            name,
+            length: *length,
+            crc32c: *crc32c,
+            shared,
+        })
+    }
+}
+
+impl FileRef<'_> {
+    /// Its name in the storage of a checkpoint's directory.
+    pub fn path(&self, directory: &str) -> String {
+        match self.shared {
+            true => shared_name(directory, self.name),
+            false => file_name(directory, self.name),
+        }
+    }
 }
 
 /// Larger data goes to a file of its own (Flink's `fs.memory-threshold`).

@@ -4,6 +4,7 @@
 //! <job id>/chk-<n>/_metadata        the manifest, written last
 //! <job id>/chk-<n>/e1-a0-v2-s0-o0   data: host epoch, attempt, vertex, subtask, operator in its chain
 //! <job id>/chk-<n>/e1-a0-v2-s0-f0   records in flight of that operator
+//! <job id>/shared/e1-a0-v2-s0-o0-c17-3  a file that several checkpoints may name: as data, checkpoint that wrote it, number
 //! <job id>/epochs/<e>               the lock of a host's run, and <e>.base: what it went on from (`fence`)
 //! <job id>/stops/<n>                note that savepoint n ended the job
 //! <job id>/completed                there was a completed checkpoint: never start afresh silently
@@ -16,6 +17,9 @@ use wasmill_model::id::{CheckpointId, JobId, SubtaskId};
 
 /// The manifest's name in its directory (Flink's).
 pub const MANIFEST_NAME: &str = "_metadata";
+
+/// The directory of shared files, beside those of checkpoints (Flink's).
+const SHARED: &str = "shared";
 
 /// Which run of a job writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,6 +67,33 @@ pub fn in_flight_file_name(writer: Writer, subtask: SubtaskId, operator: usize) 
     let Writer { epoch, attempt } = writer;
     let SubtaskId { vertex, index } = subtask;
     format!("e{epoch}-a{attempt}-v{}-s{index}-f{operator}", vertex.0)
+}
+
+/// The name, in the directory of a job's shared files, of one that a checkpoint writes for an operator.
+pub fn shared_file_name(
+    writer: Writer,
+    subtask: SubtaskId,
+    operator: usize,
+    checkpoint: CheckpointId,
+    number: usize,
+) -> String {
+    format!(
+        "{}-c{checkpoint}-{number}",
+        data_file_name(writer, subtask, operator)
+    )
+}
+
+/// A shared file, seen from the directory of a checkpoint that names it, beside which they lie.
+pub fn shared_name(directory: &str, name: &str) -> String {
+    match directory.rsplit_once('/') {
+        Some((job, _)) => format!("{job}/{SHARED}/{name}"),
+        None => format!("{SHARED}/{name}"),
+    }
+}
+
+/// The directory of a job's shared files.
+pub(crate) fn shared_directory(job: JobId) -> String {
+    format!("{job}/{SHARED}")
 }
 
 /// The epoch in a data file's name; `None`: it is not one of ours.

@@ -9,7 +9,7 @@
 //! the versions before its own (`tests/fixtures`); no name in it leads out of its directory, so a
 //! checkpoint can be moved as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use wasmill_model::id::{CheckpointId, JobId, OperatorUid};
@@ -17,15 +17,18 @@ use wasmill_model::key::MaxParallelism;
 use wasmill_model::time::Timestamp;
 
 use crate::coordinator::Acknowledged;
-use crate::handle::{Data, OperatorState};
+use crate::handle::{Data, FileRef, KeyedHandle, OperatorState};
 
 mod header;
 
 pub(crate) use header::HEADER_BYTES_MAX;
 pub use header::Header;
 
-/// Version of the format that this host writes.
-pub const MANIFEST_VERSION: u32 = 1;
+/// Version of the format that this host reads, with all before it.
+pub const MANIFEST_VERSION: u32 = 2;
+
+/// Of a manifest without state in a backend's own files: an older host reads it too.
+const VERSION_CANONICAL: u32 = 1;
 
 /// A longer manifest is refused: it would hold state that belongs into files.
 pub const MANIFEST_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -165,7 +168,13 @@ impl Manifest {
             )));
         }
         let header = Header {
-            version: MANIFEST_VERSION,
+            version: match self
+                .states()
+                .any(|state| state.keyed.iter().any(|keyed| keyed.native.is_some()))
+            {
+                true => MANIFEST_VERSION,
+                false => VERSION_CANONICAL,
+            },
             epoch: self.epoch,
             length: body.len() as u64,
             crc32c: crc32c::crc32c(&body),
@@ -203,18 +212,21 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// All data files that it names: name, length, CRC-32C.
-    pub fn files(&self) -> impl Iterator<Item = (&str, u64, u32)> {
-        let subtasks = self
-            .operators
+    /// All data files that it names.
+    pub fn files(&self) -> impl Iterator<Item = FileRef<'_>> {
+        self.states().flat_map(OperatorState::data).filter_map(Data::file)
+    }
+
+    /// Names of the shared files among them.
+    pub fn shared_files(&self) -> BTreeSet<String> {
+        let shared = self.files().filter(|file| file.shared);
+        shared.map(|file| file.name.to_owned()).collect()
+    }
+
+    fn states(&self) -> impl Iterator<Item = &OperatorState> {
+        self.operators
             .values()
-            .flat_map(|operator| operator.subtasks.values());
-        subtasks
-            .flat_map(OperatorState::data)
-            .filter_map(|data| match data {
-                Data::File { name, length, crc32c } => Some((name.as_str(), *length, *crc32c)),
-                Data::Inline(_) => None,
-            })
+            .flat_map(|operator| operator.subtasks.values())
     }
 
     fn check(&self) -> Result<(), ManifestError> {
@@ -223,11 +235,24 @@ impl Manifest {
         if groups == 0 {
             return fail("its max parallelism is 0".to_owned());
         }
-        if let Some((name, ..)) = self.files().find(|(name, ..)| !is_file_name(name)) {
+        let native = self
+            .states()
+            .filter_map(|state| state.keyed.as_ref()?.native.as_ref());
+        let given = native.flat_map(|native| native.files.keys().map(String::as_str));
+        let mut names = self.files().map(|file| file.name).chain(given);
+        if let Some(name) = names.find(|name| !is_file_name(name)) {
             return fail(format!(
                 "`{}` is no name of a file beside it",
                 name.escape_debug()
             ));
+        }
+        let keyed = self.states().filter_map(|state| state.keyed.as_ref());
+        let unnumbered = |keyed: &KeyedHandle| {
+            let native = keyed.native.as_ref();
+            native.is_some_and(|native| native.numbers.len() != keyed.states.len())
+        };
+        if keyed.into_iter().any(unnumbered) {
+            return fail("a state has no number, or a number no state".to_owned());
         }
         for (uid, operator) in &self.operators {
             if operator

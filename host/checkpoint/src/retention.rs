@@ -4,31 +4,42 @@
 //! that names what is gone; nothing that a newer host wrote is touched, and nothing but files that have
 //! the names of ours.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wasmill_model::id::{CheckpointId, JobId};
 
 use crate::fence::{Fence, FenceError};
 use crate::layout::{
     MANIFEST_NAME, checkpoint_directory, checkpoint_of, completed_name, epoch_of_data_file, epochs_directory,
-    file_name, job_directory, manifest_name, stops_directory,
+    file_name, job_directory, manifest_name, shared_directory, stops_directory,
 };
 use crate::manifest::{Header, MANIFEST_VERSION, ManifestError};
+use crate::restore::{RestoreError, shared_files};
 use crate::storage::{CheckpointStorage, StorageError};
 
 /// Enough for the first line of a manifest.
 const HEADER_BYTES: u64 = crate::manifest::HEADER_BYTES_MAX as u64;
 
 /// Deletes a job's own checkpoint as far as the fence's epoch or an older one wrote it; refused where another host has
-/// taken the job over, for it may have gone on from this very checkpoint.
-pub fn delete_checkpoint(fence: &Fence, checkpoint: CheckpointId) -> Result<(), FenceError> {
+/// taken the job over, for it may have gone on from this very checkpoint. Then the shared files of these names.
+pub fn delete_checkpoint(
+    fence: &Fence,
+    checkpoint: CheckpointId,
+    shared: &[String],
+) -> Result<(), FenceError> {
     fence.check()?;
-    Ok(delete(
-        &**fence.storage(),
-        fence.job(),
-        checkpoint,
-        fence.epoch(),
-    )?)
+    delete(&**fence.storage(), fence.job(), checkpoint, fence.epoch())?;
+    match shared {
+        [] => Ok(()),
+        names => delete_shared(fence, names),
+    }
+}
+
+/// Deletes shared files of a job that no checkpoint names; refused where another host has taken the job over.
+pub fn delete_shared(fence: &Fence, names: &[String]) -> Result<(), FenceError> {
+    fence.check()?;
+    let directory = shared_directory(fence.job());
+    Ok(delete_files(&**fence.storage(), &directory, names)?)
 }
 
 fn delete(
@@ -94,41 +105,78 @@ pub fn delete_files(
         .try_for_each(|name| storage.delete(&file_name(directory, name)))
 }
 
-/// Deletes a savepoint: the manifest and the files that it names.
+/// Deletes a savepoint, or a checkpoint of a job that has ended: the manifest and the files that it names, but for shared
+/// files that another checkpoint beside it names, or may name.
 pub fn delete_savepoint(
     storage: &dyn CheckpointStorage,
     directory: &str,
     manifest: &crate::manifest::Manifest,
-) -> Result<(), StorageError> {
+) -> Result<(), RestoreError> {
+    let mut shared = manifest.shared_files();
+    if !shared.is_empty() {
+        let beside = directory.rsplit_once('/').map_or("", |(job, _)| job);
+        for (name, _) in storage.list(beside)? {
+            let other = name
+                .strip_suffix(MANIFEST_NAME)
+                .and_then(|name| name.strip_suffix('/'));
+            if let Some(other) = other.filter(|other| *other != directory) {
+                let needed = shared_files(storage, other)?;
+                shared.retain(|name| !needed.contains(name));
+            }
+        }
+    }
     storage.delete(&manifest_name(directory))?;
-    manifest
-        .files()
-        .try_for_each(|(name, ..)| storage.delete(&file_name(directory, name)))
+    for file in manifest.files() {
+        if !file.shared || shared.contains(file.name) {
+            storage.delete(&file.path(directory))?;
+        }
+    }
+    Ok(())
 }
 
 /// At the start of an attempt, after the latest checkpoint was found and before any sink recovers: deletes
-/// all checkpoints of the job but `keep`, which are `Recovered::retained`. What a dead run left, or what was
-/// passed over as damaged, must never be found again: its transactions are about to be aborted. Returns
-/// the numbers deleted.
-pub fn sweep(fence: &Fence, keep: &[CheckpointId]) -> Result<Vec<CheckpointId>, FenceError> {
+/// all checkpoints of the job but `keep`, which are `Recovered::retained`, and the shared files that these do not name.
+/// What a dead run left, or what was passed over as damaged, must never be found again: its transactions are about
+/// to be aborted. Returns the numbers deleted.
+pub fn sweep(
+    fence: &Fence,
+    keep: &BTreeMap<CheckpointId, BTreeSet<String>>,
+) -> Result<Vec<CheckpointId>, FenceError> {
     fence.check()?;
     let (storage, job) = (fence.storage(), fence.job());
     let mut swept = Vec::new();
     for checkpoint in checkpoints(&**storage, job)?
         .into_keys()
-        .filter(|id| !keep.contains(id))
+        .filter(|id| !keep.contains_key(id))
     {
         delete(&**storage, job, checkpoint, fence.epoch())?;
         storage.prune(&checkpoint_directory(job, checkpoint))?;
         swept.push(checkpoint);
     }
+    sweep_shared(fence, keep)?;
     Ok(swept)
+}
+
+fn sweep_shared(fence: &Fence, keep: &BTreeMap<CheckpointId, BTreeSet<String>>) -> Result<(), StorageError> {
+    let storage = fence.storage();
+    let directory = shared_directory(fence.job());
+    for (path, _) in storage.list(&directory)? {
+        let name = path
+            .strip_prefix(&directory)
+            .and_then(|name| name.strip_prefix('/'));
+        let Some(name) = name else { continue };
+        let is_own = epoch_of_data_file(name).is_some_and(|writer| writer <= fence.epoch());
+        if is_own && !keep.values().any(|named| named.contains(name)) {
+            storage.delete(&path)?;
+        }
+    }
+    storage.prune(&directory)
 }
 
 /// Deletes all that a job has left, its locks and notes too. For a job that has ended for good and whose
 /// checkpoints are not retained.
 pub fn delete_job(fence: &Fence) -> Result<(), FenceError> {
-    sweep(fence, &[])?;
+    sweep(fence, &BTreeMap::new())?;
     let (storage, job) = (fence.storage(), fence.job());
     storage.delete(&completed_name(job))?;
     // The locks go last: without them a second host could begin while files are still there.

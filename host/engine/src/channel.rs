@@ -203,7 +203,7 @@ impl Receiver {
 mod tests {
     use super::*;
     use wasmill_model::batch::BatchBuilder;
-    use wasmill_model::element::SnapshotKind;
+    use wasmill_model::element::{SnapshotKind, StateFormat};
     use wasmill_model::id::CheckpointId;
     use wasmill_model::row::RowHeader;
 
@@ -234,6 +234,7 @@ mod tests {
                 kind: SnapshotKind::Checkpoint,
                 triggered_at: 0,
                 unaligned,
+                format: StateFormat::Canonical,
             }))
         };
         let (send_waker, receive_waker) = (Waker::new(), Waker::new());

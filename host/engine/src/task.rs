@@ -11,6 +11,7 @@
 mod account;
 pub(crate) mod alignment;
 pub(crate) mod chain;
+mod files;
 mod freeze;
 pub(crate) mod inputs;
 pub(crate) mod mailbox;
@@ -30,7 +31,7 @@ use std::sync::atomic::Ordering;
 
 use wasmill_checkpoint::in_flight::InFlight;
 use wasmill_model::batch::Batch;
-use wasmill_model::element::{Barrier, SnapshotKind, StreamElement, Tick};
+use wasmill_model::element::{Barrier, SnapshotKind, StateFormat, StreamElement, Tick};
 use wasmill_model::id::{CheckpointId, OperatorUid};
 use wasmill_model::time::{TimeSignal, Timestamp, WATERMARK_NONE};
 
@@ -361,6 +362,7 @@ impl Task {
             kind: SnapshotKind::Checkpoint,
             triggered_at: 0,
             unaligned: false,
+            format: StateFormat::Canonical,
         };
         self.parts
             .chain

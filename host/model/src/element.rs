@@ -62,6 +62,21 @@ pub struct Barrier {
     pub triggered_at: Timestamp,
     /// Whether it overtakes the records before it, which are then part of the checkpoint (C3).
     pub unaligned: bool,
+    /// How keyed state is written.
+    pub format: StateFormat,
+}
+
+/// How a snapshot holds keyed state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StateFormat {
+    /// In the format that every backend reads.
+    #[default]
+    Canonical,
+    /// As the backend keeps it, where it can (S7): what `base` holds already is named again and not written again.
+    Incremental {
+        /// A completed checkpoint whose files stay until this one has ended; `None`: everything is written.
+        base: Option<CheckpointId>,
+    },
 }
 
 /// What a barrier asks for.

@@ -232,7 +232,7 @@ pub struct JobSettings {
     pub cancellation_timeout_ms: u64,
     /// Limits of components.
     pub limits: serde_json::Value,
-    /// `memory`; RocksDB comes later.
+    /// Where keyed state is held: `memory` or `rocksdb`.
     pub state_backend: String,
 }
 
@@ -260,6 +260,8 @@ pub struct CheckpointSettings {
     pub mode: CheckpointMode,
     /// Whether barriers overtake records, which are then part of the checkpoint (C3); exactly once only.
     pub unaligned: bool,
+    /// Whether a checkpoint holds what has changed since one before, and names the rest again (S7).
+    pub incremental: bool,
     /// From the trigger of one to the trigger of the next.
     pub interval_ms: u64,
     /// A checkpoint that takes longer is given up.
@@ -281,6 +283,7 @@ impl Default for CheckpointSettings {
         Self {
             mode: CheckpointMode::ExactlyOnce,
             unaligned: false,
+            incremental: false,
             interval_ms: 0,
             timeout_ms: 600_000,
             min_pause_ms: 0,

@@ -20,7 +20,7 @@ const NEW_LOCK: &str = "owner.lock.new";
 const UID_LETTERS: usize = 64;
 
 /// The setting that an error names.
-const SETTING: &str = "state.backend.rocksdb.localdir";
+const SETTING: &str = "rocksdb-localdir";
 
 /// The directory of one run of a host.
 pub(crate) struct HostDirectory {
@@ -53,7 +53,13 @@ impl HostDirectory {
     pub(crate) fn of_task(&self, job: &str, place: Place<'_>) -> TaskDirectory {
         let letters = place.operator.0.chars().take(UID_LETTERS);
         let uid: String = letters
-            .map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '_' })
+            .map(|letter| {
+                if letter.is_ascii_alphanumeric() {
+                    letter
+                } else {
+                    '_'
+                }
+            })
             .collect();
         // The number tells operators apart whose uids are alike but for other letters.
         let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -96,6 +102,13 @@ impl OwnedDirectory {
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
+
+    /// The one beside it for the links of its n-th checkpoint: not made yet.
+    pub(crate) fn beside(&self, number: u64) -> Self {
+        let mut name = self.0.clone().into_os_string();
+        name.push(format!("-files-{number}"));
+        Self(name.into())
+    }
 }
 
 impl Drop for OwnedDirectory {
@@ -131,7 +144,10 @@ fn make(local: &Path) -> io::Result<(PathBuf, File)> {
 fn sweep(local: &Path) -> io::Result<()> {
     for entry in fs::read_dir(local)? {
         let entry = entry?;
-        let is_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
+        let is_ours = entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.starts_with(PREFIX));
         if !is_ours || !entry.file_type()?.is_dir() {
             continue;
         }
@@ -180,7 +196,11 @@ mod tests {
         let host = HostDirectory::open(local.path()).unwrap();
         let operator = OperatorUid::new("count/../ä");
         let of = |subtask| {
-            let place = Place { operator: &operator, subtask, attempt: 3 };
+            let place = Place {
+                operator: &operator,
+                subtask,
+                attempt: 3,
+            };
             host.of_task("job", place).create().unwrap()
         };
         let (first, second) = (of(0), of(1));
@@ -197,6 +217,9 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let local = file.path().join("below");
         let error = HostDirectory::open(&local).err().unwrap();
-        assert!(error.contains(&*local.to_string_lossy()) && error.contains(SETTING), "{error}");
+        assert!(
+            error.contains(&*local.to_string_lossy()) && error.contains(SETTING),
+            "{error}"
+        );
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The layout of entries and the write-back cache are those of [`wasmill_state::stored`]; here is the store below
 //! them, one database for an operator in one subtask, in a local directory that lives no longer than it does. What
-//! outlives it are checkpoints: there is no write-ahead log.
+//! outlives it are checkpoints: there is no write-ahead log. An incremental checkpoint takes the files of a database as they
+//! are, by hard links, and stores those that are new (S7).
 //!
 //! | module | holds |
 //! |---|---|
@@ -10,27 +11,31 @@
 //! | `directory` | local directories: whose they are, and when they go |
 //! | `settings` | what a host can be told |
 //! | `store` | one database as an ordered store |
+//! | `files` | the files of a database at one instant |
 //!
 //! Invariant: all databases of a host share one block cache, and their write buffers are counted in it; all write-back
 //! caches share one bound.
 
 mod directory;
+mod files;
 mod settings;
 mod store;
 
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rocksdb::{Cache, WriteBufferManager};
 use wasmill_model::key::{KeyGroupRange, MaxParallelism};
 use wasmill_state::backend::{KeyedStateBackend, StateError};
-use wasmill_state::backends::{Place, StateBackends};
+use wasmill_state::backends::{NativeReader, Place, StateBackends};
+use wasmill_state::native::{FileSource, NativeState, unknown_format};
 use wasmill_state::store::OrderedStore;
-use wasmill_state::stored::{StoreSource, StoredBackend};
+use wasmill_state::stored::{StoreSource, StoredBackend, read_store};
 
 use crate::directory::{HostDirectory, TaskDirectory};
 pub use crate::settings::{CompactionStyle, Compression, Settings};
-use crate::store::RocksStore;
+use crate::store::{FORMAT, RocksStore};
 
 /// What all RocksDB backends of a host share.
 pub struct RocksHost {
@@ -56,7 +61,11 @@ impl RocksHost {
         let buffers = settings.all_write_buffers_bytes();
         Ok(Arc::new(Self {
             memory: Memory {
-                buffers: WriteBufferManager::new_write_buffer_manager_with_cache(buffers, false, blocks.clone()),
+                buffers: WriteBufferManager::new_write_buffer_manager_with_cache(
+                    buffers,
+                    false,
+                    blocks.clone(),
+                ),
                 blocks,
             },
             directory,
@@ -86,12 +95,49 @@ impl StateBackends for RocksBackends {
         range: KeyGroupRange,
         max_parallelism: MaxParallelism,
     ) -> Box<dyn KeyedStateBackend> {
-        let source = RocksSource {
+        let source = self.source(place);
+        Box::new(StoredBackend::new(range, max_parallelism, Box::new(source)))
+    }
+
+    fn adopt(
+        &self,
+        place: Place<'_>,
+        max_parallelism: MaxParallelism,
+        native: &mut NativeState<'_>,
+    ) -> Result<Option<Box<dyn KeyedStateBackend>>, StateError> {
+        if native.format != FORMAT {
+            return Ok(None);
+        }
+        let mut source = self.source(place);
+        let store = source.open_files(native.files)?;
+        let groups = (native.range, max_parallelism);
+        let backend = StoredBackend::adopt(groups, Box::new(source), store, native.states, native.numbers)?;
+        Ok(backend.map(|backend| Box::new(backend) as Box<dyn KeyedStateBackend>))
+    }
+}
+
+impl NativeReader for RocksBackends {
+    fn read_native(
+        &self,
+        place: Place<'_>,
+        native: &mut NativeState<'_>,
+        backend: &mut dyn KeyedStateBackend,
+    ) -> Result<(), StateError> {
+        if native.format != FORMAT {
+            return Err(unknown_format(native.format));
+        }
+        let store = self.source(place).open_files(native.files)?;
+        read_store(&*store, native.states, native.numbers, native.range, backend)
+    }
+}
+
+impl RocksBackends {
+    fn source(&self, place: Place<'_>) -> RocksSource {
+        RocksSource {
             host: Arc::clone(&self.host),
             directory: self.host.directory.of_task(&self.job, place),
             is_open: false,
-        };
-        Box::new(StoredBackend::new(range, max_parallelism, Box::new(source)))
+        }
     }
 }
 
@@ -102,12 +148,30 @@ struct RocksSource {
     is_open: bool,
 }
 
+impl RocksSource {
+    /// Opens a database of a checkpoint's files.
+    fn open_files(&mut self, files: &mut dyn FileSource) -> Result<Arc<dyn OrderedStore>, StateError> {
+        let directory = self.directory.create()?;
+        for name in files.names() {
+            let path = directory.path().join(&name);
+            let mut file = File::create_new(&path).map_err(|error| directory::failed(&path, &error))?;
+            files.copy(&name, &mut file)?;
+        }
+        let store = RocksStore::open_files(&self.host.settings, &self.host.memory, directory)?;
+        Ok(self.opened(store))
+    }
+
+    fn opened(&mut self, store: RocksStore) -> Arc<dyn OrderedStore> {
+        self.host.open.fetch_add(1, Ordering::Relaxed);
+        self.is_open = true;
+        Arc::new(store)
+    }
+}
+
 impl StoreSource for RocksSource {
     fn open(&mut self) -> Result<Arc<dyn OrderedStore>, StateError> {
         let store = RocksStore::open(&self.host.settings, &self.host.memory, self.directory.create()?)?;
-        self.host.open.fetch_add(1, Ordering::Relaxed);
-        self.is_open = true;
-        Ok(Arc::new(store))
+        Ok(self.opened(store))
     }
 
     fn cache_bytes(&self) -> usize {

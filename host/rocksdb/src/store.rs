@@ -3,17 +3,28 @@
 //! Invariants: the directory goes after the database is closed; a view ends before its database is closed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
-    BlockBasedOptions, ColumnFamilyDescriptor, DB, DBCompactionStyle, DBCompressionType,
-    DBRawIterator, Options, ReadOptions, SnapshotWithThreadMode, WriteBatch, WriteOptions, properties,
+    BlockBasedOptions, ColumnFamilyDescriptor, DB, DBCompactionStyle, DBCompressionType, DBRawIterator,
+    Options, ReadOptions, SnapshotWithThreadMode, WriteBatch, WriteOptions, properties,
 };
 use wasmill_state::backend::StateError;
+use wasmill_state::native::FrozenFiles;
 use wasmill_state::store::{Changes, Column, Keys, OrderedStore, StoreView, Visit};
 
 use crate::Memory;
 use crate::directory::{OwnedDirectory, failed};
+use crate::files::RocksFiles;
 use crate::settings::{CompactionStyle, Compression, Settings};
+
+/// Name and version of the files of a checkpoint: tables and what a database needs to read them, the columns of states
+/// by their numbers, entries as [`wasmill_state::stored`] lays them out.
+pub(crate) const FORMAT: &str = "rocksdb-1";
+
+/// The column that every database has; nothing is in it.
+const DEFAULT: &str = "default";
 
 /// Bytes that are written at once: a database takes a batch whole, whatever its buffers hold.
 const BATCH_BYTES: usize = 4 << 20;
@@ -35,6 +46,8 @@ pub(crate) struct RocksStore {
     database: Arc<Database>,
     columns: Options,
     writes: WriteOptions,
+    /// Times that its files were taken.
+    checkpoints: AtomicU64,
 }
 
 impl RocksStore {
@@ -44,9 +57,31 @@ impl RocksStore {
         memory: &Memory,
         directory: OwnedDirectory,
     ) -> Result<Self, StateError> {
+        Self::open_columns(settings, memory, directory, vec![DEFAULT.to_owned()])
+    }
+
+    /// Opens what lies in a directory.
+    pub(crate) fn open_files(
+        settings: &Settings,
+        memory: &Memory,
+        directory: OwnedDirectory,
+    ) -> Result<Self, StateError> {
+        let listed = DB::list_cf(&Options::default(), directory.path());
+        let names = listed.map_err(|error| failed(directory.path(), &error))?;
+        Self::open_columns(settings, memory, directory, names)
+    }
+
+    fn open_columns(
+        settings: &Settings,
+        memory: &Memory,
+        directory: OwnedDirectory,
+        names: Vec<String>,
+    ) -> Result<Self, StateError> {
         let columns = column_options(settings, memory);
-        let default = ColumnFamilyDescriptor::new("default", columns.clone());
-        let opened = DB::open_cf_descriptors(&database_options(settings, memory), directory.path(), [default]);
+        let all = names
+            .into_iter()
+            .map(|name| ColumnFamilyDescriptor::new(name, columns.clone()));
+        let opened = DB::open_cf_descriptors(&database_options(settings, memory), directory.path(), all);
         let db = opened.map_err(|error| failed(directory.path(), &error))?;
         let mut writes = WriteOptions::default();
         writes.disable_wal(true);
@@ -54,6 +89,7 @@ impl RocksStore {
             database: Arc::new(Database { db, directory }),
             columns,
             writes,
+            checkpoints: AtomicU64::new(0),
         })
     }
 
@@ -68,9 +104,9 @@ impl Database {
     }
 
     fn column(&self, column: Column) -> Result<Arc<rocksdb::BoundColumnFamily<'_>>, StateError> {
-        self.db.cf_handle(&name_of(column)).ok_or_else(|| {
-            failed(self.directory.path(), &format!("there is no column {}", column.0))
-        })
+        self.db
+            .cf_handle(&name_of(column))
+            .ok_or_else(|| failed(self.directory.path(), &format!("there is no column {}", column.0)))
     }
 
     /// Visits entries from the place of the iterator on.
@@ -105,10 +141,10 @@ impl OrderedStore for RocksStore {
         let handle = self.database.column(column)?;
         let options = ReadOptions::default();
         let keys: Vec<&[u8]> = keys.iter().collect();
-        let values = self
-            .database
-            .db
-            .batched_multi_get_cf_opt(&handle, keys.iter().copied(), false, &options);
+        let values =
+            self.database
+                .db
+                .batched_multi_get_cf_opt(&handle, keys.iter().copied(), false, &options);
         for (number, value) in values.into_iter().enumerate() {
             let value = value.map_err(|error| self.failed(&error))?;
             found(number, value.as_deref());
@@ -161,14 +197,29 @@ impl OrderedStore for RocksStore {
         Ok(Box::new(RocksView::new(Arc::clone(&self.database))))
     }
 
+    fn files_format(&self) -> Option<&'static str> {
+        Some(FORMAT)
+    }
+
+    fn files(&self) -> Result<Box<dyn FrozenFiles>, StateError> {
+        let number = self.checkpoints.fetch_add(1, Ordering::Relaxed);
+        let links = RocksFiles(self.database.directory.beside(number));
+        let made = Checkpoint::new(&self.database.db)
+            // What is in memory is flushed first.
+            .and_then(|checkpoint| checkpoint.create_checkpoint(links.0.path()));
+        made.map_err(|error| self.failed(&error))?;
+        Ok(Box::new(links))
+    }
+
     fn entries_estimate(&self) -> u64 {
         // NOTE: the sum over column families is an estimate too; zero where the database does not say.
-        let columns = (0..u16::MAX).map_while(|column| self.database.db.cf_handle(&name_of(Column(column))));
-        let of = |handle| {
-            let count = self.database.db.property_int_value_cf(handle, properties::ESTIMATE_NUM_KEYS);
-            count.ok().flatten().unwrap_or(0)
-        };
-        columns.map(|handle| of(&handle)).sum()
+        let db = &self.database.db;
+        let columns = (0..u16::MAX).map_while(|column| {
+            let handle = db.cf_handle(&name_of(Column(column)))?;
+            db.property_int_value_cf(&handle, properties::ESTIMATE_NUM_KEYS)
+                .ok()?
+        });
+        columns.sum()
     }
 }
 
@@ -180,7 +231,10 @@ struct RocksView {
 }
 
 impl RocksView {
-    #[expect(unsafe_code, reason = "a snapshot borrows its database, and here it travels with it")]
+    #[expect(
+        unsafe_code,
+        reason = "a snapshot borrows its database, and here it travels with it"
+    )]
     fn new(database: Arc<Database>) -> Self {
         // SAFETY: the database is neither moved nor dropped while the snapshot lives: it lies in the allocation that
         // `database` keeps alive, and the snapshot is the earlier field, so it is dropped first. Neither field is given
@@ -235,7 +289,12 @@ fn column_options(settings: &Settings, memory: &Memory) -> Options {
     }
     let mut options = Options::default();
     options.set_block_based_table_factory(&table);
-    options.set_write_buffer_size(settings.write_buffer_bytes.min(settings.all_write_buffers_bytes()).max(64 << 10));
+    options.set_write_buffer_size(
+        settings
+            .write_buffer_bytes
+            .min(settings.all_write_buffers_bytes())
+            .max(64 << 10),
+    );
     options.set_compaction_style(match settings.compaction_style {
         CompactionStyle::Level => DBCompactionStyle::Level,
         CompactionStyle::Universal => DBCompactionStyle::Universal,

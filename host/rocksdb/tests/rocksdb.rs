@@ -1,14 +1,17 @@
 //! RocksDB against the contract of all backends, with write-back caches that hold all, little, and hardly anything.
 
+use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 
 use wasmill_model::function::StateKind;
 use wasmill_model::id::{CheckpointId, OperatorUid};
 use wasmill_model::key::KeyGroupRange;
 use wasmill_rocksdb::{RocksHost, Settings};
-use wasmill_state::backend::{KeyedStateBackend, Locator, Values, Write};
-use wasmill_state::backends::{Place, StateBackends};
+use wasmill_state::backend::{KeyedStateBackend, Locator, StateError, StateId, Values, Write};
+use wasmill_state::backends::{MemoryBackends, Place, StateBackends};
 use wasmill_state::keyed;
+use wasmill_state::native::{FileSink, FileSource, NativeState};
 use wasmill_state::testing::contents::Contents;
 use wasmill_state::testing::{MAX_PARALLELISM, contract, declaration, operations, state_key};
 use wasmill_state::timers::TimerQueue;
@@ -75,4 +78,133 @@ fn state_larger_than_its_memory_is_read_back_and_leaves_nothing_behind() {
     assert_eq!(Contents::read(&mut file.as_slice()).unwrap().values.len(), 32_000);
     drop((backend, backends, host));
     assert_eq!(std::fs::read_dir(local.path()).unwrap().count(), 0);
+}
+
+/// Files of a checkpoint in memory, and which of them it has named again.
+#[derive(Default)]
+struct Files {
+    base: BTreeMap<String, Vec<u8>>,
+    files: BTreeMap<String, Vec<u8>>,
+    reused: Vec<String>,
+}
+
+impl FileSink for Files {
+    fn reuse(&mut self, name: &str) -> bool {
+        let Some(content) = self.base.get(name) else {
+            return false;
+        };
+        self.files.insert(name.to_owned(), content.clone());
+        self.reused.push(name.to_owned());
+        true
+    }
+
+    fn put(&mut self, name: &str, content: &mut dyn Read, _: bool) -> Result<(), StateError> {
+        let mut bytes = Vec::new();
+        content.read_to_end(&mut bytes)?;
+        self.files.insert(name.to_owned(), bytes);
+        Ok(())
+    }
+}
+
+impl FileSource for Files {
+    fn names(&self) -> Vec<String> {
+        self.files.keys().cloned().collect()
+    }
+
+    fn copy(&mut self, name: &str, out: &mut dyn std::io::Write) -> Result<(), StateError> {
+        Ok(out.write_all(&self.files[name])?)
+    }
+}
+
+fn contents(backend: &mut dyn KeyedStateBackend) -> Result<Contents, StateError> {
+    let frozen = keyed::freeze(backend, &TimerQueue::default(), CheckpointId(1))?;
+    let file = operations::write(frozen)?;
+    Contents::read(&mut file.as_slice())
+}
+
+#[test]
+fn files_of_a_database_are_taken_over_or_read_by_any_backend() {
+    let local = tempfile::tempdir().unwrap();
+    let host = RocksHost::open(settings(local.path(), 50_000)).unwrap();
+    let backends = host.backends_of("job".to_owned());
+    let whole = MAX_PARALLELISM.range_of(0, 1);
+    let mut backend = open(&*backends, 0, whole);
+    let count = backend
+        .register(&declaration("count", StateKind::Value, 1))
+        .unwrap();
+    let list = backend
+        .register(&declaration("list", StateKind::List, 1))
+        .unwrap();
+    let put = |backend: &mut dyn KeyedStateBackend, from: u32, to: u32| {
+        for number in from..to {
+            let key = number.to_be_bytes();
+            let write = Write {
+                key: state_key(&key, b"", b""),
+                locator: Locator::UNKNOWN,
+                value: Some(&[number as u8; 100]),
+            };
+            backend.write_batch(count, &[write]).unwrap();
+            backend.append(list, state_key(&key, b"w", b""), &key).unwrap();
+        }
+    };
+    let freeze = |backend: &mut dyn KeyedStateBackend, base: BTreeMap<String, Vec<u8>>| {
+        let (native, _) = keyed::freeze_files(backend, &TimerQueue::default(), CheckpointId(1))
+            .unwrap()
+            .unwrap();
+        let mut files = Files {
+            base,
+            ..Files::default()
+        };
+        let states = native.states;
+        native.files.write(&mut files).unwrap();
+        (states, files)
+    };
+    put(&mut *backend, 0, 5_000);
+    let (_, first) = freeze(&mut *backend, BTreeMap::new());
+    assert!(first.reused.is_empty());
+    put(&mut *backend, 4_990, 5_010);
+    let (states, mut second) = freeze(&mut *backend, first.files);
+    assert!(!second.reused.is_empty());
+    let expected = contents(&mut *backend).unwrap();
+    // What comes after is in neither.
+    put(&mut *backend, 6_000, 6_100);
+
+    let (numbers, declarations): (Vec<StateId>, Vec<_>) = states.into_iter().unzip();
+    let operator = OperatorUid::new("count");
+    let place = Place {
+        operator: &operator,
+        subtask: 0,
+        attempt: 2,
+    };
+    let mut native = NativeState {
+        format: "rocksdb-1",
+        range: whole,
+        states: &declarations,
+        numbers: &numbers,
+        files: &mut second,
+    };
+    let mut adopted = backends
+        .adopt(place, MAX_PARALLELISM, &mut native)
+        .unwrap()
+        .unwrap();
+    assert_eq!(contents(&mut *adopted).unwrap(), expected);
+    put(&mut *adopted, 0, 10);
+    let half = MAX_PARALLELISM.range_of(1, 2);
+    for mut other in [
+        open(&*backends, 1, half),
+        MemoryBackends::default().open(place, half, MAX_PARALLELISM),
+    ] {
+        backends.read_native(place, &mut native, &mut *other).unwrap();
+        let read = contents(&mut *other).unwrap();
+        let own = expected
+            .values
+            .iter()
+            .filter(|(key, _)| half.contains(MAX_PARALLELISM.group_of(wasmill_model::key::hash(&key.1))));
+        assert_eq!(read.values.len(), own.count());
+    }
+    native.format = "rocksdb-9";
+    let error = backends
+        .read_native(place, &mut native, &mut *open(&*backends, 2, half))
+        .unwrap_err();
+    assert!(error.to_string().contains("`rocksdb-9`"), "{error}");
 }

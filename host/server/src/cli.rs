@@ -122,6 +122,9 @@ pub struct SettingsArgs {
     /// URL of checkpoint storage [default: `checkpoints` in the data directory]
     #[arg(long, value_name = "URL")]
     pub checkpoint_storage: Option<String>,
+    /// Where jobs that say none hold keyed state: `memory` or `rocksdb` [default: memory]
+    #[arg(long, value_name = "BACKEND")]
+    pub state_backend: Option<String>,
     /// Subtasks of a sharing group that may run at once over all jobs [default: twice the processors]
     #[arg(long, value_name = "N")]
     pub slots: Option<String>,
@@ -152,6 +155,7 @@ impl SettingsArgs {
             ("bind-address", &self.bind_address),
             ("data-dir", &self.data_dir),
             ("checkpoint-storage", &self.checkpoint_storage),
+            ("state-backend", &self.state_backend),
             ("slots", &self.slots),
             ("log-format", &self.log_format),
             ("log-level", &self.log_level),
@@ -407,6 +411,7 @@ mod tests {
             bind_address: Some(String::new()),
             data_dir: Some(String::new()),
             checkpoint_storage: Some(String::new()),
+            state_backend: Some(String::new()),
             slots: Some(String::new()),
             log_format: Some(String::new()),
             log_level: Some(String::new()),

@@ -11,12 +11,14 @@ use std::time::Duration;
 use wasmill_checkpoint::storage::StorageSettings;
 
 use crate::job::error::suggestion;
+use crate::job::file::StateBackend;
 use crate::job::units::{DurationText, SizeText};
 
+mod rocksdb;
 mod storage;
 
 /// All settings of `wasmill serve`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// `bind-address`: where HTTP is served. Anything but loopback lets others in: there is no login yet.
     pub bind_address: SocketAddr,
@@ -26,6 +28,10 @@ pub struct Settings {
     pub checkpoint_storage: Option<String>,
     /// `s3-…`, `gs-…`, `azure-…`, `storage-…`: how object stores are reached.
     pub storage: StorageSettings,
+    /// `state-backend`: of jobs that set none.
+    pub state_backend: StateBackend,
+    /// `rocksdb-…`; its local directory is empty where none was given: then it is below the data directory.
+    pub rocksdb: wasmill_rocksdb::Settings,
     /// `slots`: how many subtasks of a sharing group may run at once over all jobs.
     pub slots: u32,
     /// `parallelism`: of jobs that set none.
@@ -53,14 +59,16 @@ pub enum LogFormat {
 
 /// All keys, in the order of the documentation.
 pub fn keys() -> impl Iterator<Item = &'static str> + Clone {
-    KEYS.into_iter().chain(storage::KEYS)
+    KEYS.into_iter().chain(storage::KEYS).chain(rocksdb::KEYS)
 }
 
-/// Those that have a flag, too; the ones of [`storage`] have none: secrets are among them, and everybody sees flags.
-pub const KEYS: [&str; 10] = [
+/// Those that have a flag, too. Those of `storage` have none: secrets are among them, and everybody sees flags. Nor do
+/// those of `rocksdb`, which are many and seldom changed.
+pub const KEYS: [&str; 11] = [
     "bind-address",
     "data-dir",
     "checkpoint-storage",
+    "state-backend",
     "slots",
     "parallelism",
     "max-upload-size",
@@ -69,6 +77,9 @@ pub const KEYS: [&str; 10] = [
     "job-history",
     "shutdown-timeout",
 ];
+
+/// Those that are true or false.
+const BOOLEANS: [&str; 2] = ["s3-path-style-access", "rocksdb-use-bloom-filter"];
 
 /// Prefix of the environment variables: `WASMILL_BIND_ADDRESS` is `bind-address`.
 pub const ENV_PREFIX: &str = "WASMILL_";
@@ -81,6 +92,8 @@ impl Default for Settings {
             data_dir: PathBuf::from("wasmill-data"),
             checkpoint_storage: None,
             storage: StorageSettings::default(),
+            state_backend: StateBackend::Memory,
+            rocksdb: wasmill_rocksdb::Settings::new(PathBuf::new()),
             // Twice the processors: subtasks of several jobs share them, and most wait most of the time.
             slots: cpus.saturating_mul(2).max(4),
             parallelism: 1,
@@ -143,6 +156,14 @@ impl Settings {
                 })?;
                 self.checkpoint_storage = Some(url.to_string());
             }
+            "state-backend" => {
+                self.state_backend = StateBackend::named(value).ok_or_else(|| {
+                    format!(
+                        "`{}` is no state backend: write `memory` or `rocksdb`",
+                        value.escape_debug()
+                    )
+                })?;
+            }
             "slots" => self.slots = number(value, 1, 10_000)?,
             "parallelism" => self.parallelism = number(value, 1, 10_000)?,
             "max-upload-size" => self.max_upload_bytes = SizeText::parse(value)?.0,
@@ -161,6 +182,7 @@ impl Settings {
             }
             "job-history" => self.job_history = number(value, 0, 100_000)? as usize,
             "shutdown-timeout" => self.shutdown_timeout = DurationText::parse(value)?.duration(),
+            key if rocksdb::KEYS.contains(&key) => rocksdb::set(&mut self.rocksdb, key, value)?,
             key if storage::KEYS.contains(&key) => storage::set(&mut self.storage, key, value)?,
             other => {
                 let known: Vec<_> = keys().collect();
@@ -188,7 +210,8 @@ impl Settings {
             let text = match value.get_ref() {
                 toml::de::DeValue::String(text) => text.to_string(),
                 toml::de::DeValue::Integer(number) => number.as_str().to_owned(),
-                toml::de::DeValue::Boolean(value) if key.get_ref() == "s3-path-style-access" => {
+                toml::de::DeValue::Float(number) => number.as_str().to_owned(),
+                toml::de::DeValue::Boolean(value) if BOOLEANS.contains(&&**key.get_ref()) => {
                     value.to_string()
                 }
                 _ if is_key(key.get_ref()) => {
@@ -241,6 +264,15 @@ impl Settings {
             }
         }
         Ok(warnings)
+    }
+
+    /// What RocksDB is told.
+    pub fn rocksdb(&self) -> wasmill_rocksdb::Settings {
+        let mut settings = self.rocksdb.clone();
+        if settings.local_directory.as_os_str().is_empty() {
+            settings.local_directory = self.data_dir.join("rocksdb");
+        }
+        settings
     }
 
     /// The URL of checkpoint storage.

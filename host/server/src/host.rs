@@ -8,12 +8,14 @@
 //! | [`store`] | `<data>/jobs/<id>/{job.json, state.json}`, written atomically |
 //! | [`job`] | one job, from its submission to its end |
 //! | [`trigger`] | savepoints and checkpoints that were asked for |
+//! | [`state`] | where the keyed state of jobs is |
 //! | [`plugins`] | what a job's plugin references mean here |
 //! | [`rates`] | busy, idle and backpressured shares of the last second |
 
 pub mod job;
 pub mod plugins;
 pub mod rates;
+pub mod state;
 pub mod store;
 pub mod trigger;
 
@@ -43,6 +45,7 @@ use crate::job::lower::{LowerOptions, LoweredJob, PluginLookup, lower};
 use crate::job::{ParsedJob, parse};
 use crate::requests::HttpClients;
 use job::{Job, Phase};
+use state::Backends;
 use store::{JobRecord, JobStore, SavepointRef, StoredState};
 use trigger::Triggers;
 
@@ -58,6 +61,7 @@ pub struct Host {
     _lock: File,
     plugins: Arc<PluginRegistry>,
     storage: Arc<dyn CheckpointStorage>,
+    backends: Backends,
     jobs: Mutex<BTreeMap<JobId, Arc<Job>>>,
     triggers: Triggers,
     /// Names this host in the task manager list.
@@ -146,6 +150,7 @@ impl Host {
         let executor =
             ThreadExecutor::new(Arc::clone(&clock)).map_err(|e| failed("no threads for jobs", &e))?;
         let host = Arc::new(Self {
+            backends: Backends::new(settings.rocksdb()),
             settings,
             store,
             _lock: lock,
@@ -234,6 +239,7 @@ impl Host {
         LowerOptions {
             default_parallelism: self.settings.parallelism,
             parallelism: options.parallelism,
+            state_backend: self.settings.state_backend,
             slots: self.settings.slots,
         }
     }

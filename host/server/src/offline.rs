@@ -2,13 +2,13 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`document`] | what a savepoint says of its job and its operators |
-//! | [`identity`] | which entry it is, and the order of entries |
-//! | [`typed`] | bytes as JSON, by what the state declares |
-//! | [`line`] | an entry as a line and back |
-//! | [`sort`] | putting entries in order in bounded memory |
-//! | [`read`], [`write`] | savepoints |
-//! | [`change`], [`diff`] | `import` and `edit`; `diff` |
+//! | `document` | what a savepoint says of its job and its operators |
+//! | `identity` | which entry it is, and the order of entries |
+//! | `typed` | bytes as JSON, by what the state declares |
+//! | `line` | an entry as a line and back |
+//! | `sort` | putting entries in order in bounded memory |
+//! | `read`, `write` | savepoints |
+//! | `change`, `diff` | `import` and `edit`; `diff` |
 //!
 //! Invariant: nothing here holds more than one entry, one block of a file and one run of the sort at once, and what
 //! the manifest holds (and, to count them, one subtask's records in flight); a savepoint is never changed, only a new

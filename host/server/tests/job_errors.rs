@@ -11,6 +11,7 @@ use wasmill_engine::sink::{Sink, SinkGuarantee, SinkRecovery, SinkWriter};
 use wasmill_engine::source::{Source, SourceReader};
 use wasmill_model::function::Description;
 use wasmill_model::graph::{KeySelector, OperatorKind};
+use wasmill_server::job::file::StateBackend;
 use wasmill_server::job::lower::{LowerOptions, LoweredJob, PluginLookup, ResolvedPlugin, lower};
 
 /// Connectors that check nothing but one setting.
@@ -86,6 +87,7 @@ impl PluginLookup for Words {
 fn check(text: &str) -> Result<LoweredJob, String> {
     let options = LowerOptions {
         default_parallelism: 1,
+        state_backend: StateBackend::Memory,
         parallelism: None,
         slots: 4,
     };

@@ -12,6 +12,7 @@ use std::io;
 use wasmill_model::function::StateDeclaration;
 use wasmill_model::key::{KeyGroup, KeyGroupRange, MaxParallelism};
 
+use crate::native::NativeSnapshot;
 use crate::snapshot::{Entries, SnapshotWriter};
 
 /// A state registered with a backend, valid for its life.
@@ -24,7 +25,7 @@ pub const NONE: u32 = u32::MAX;
 /// Addresses one entry.
 #[derive(Clone, Copy, Debug)]
 pub struct StateKey<'a> {
-    /// The key's group: it travels with the record.
+    /// The key's group: it travels with the record. A list may have a key in another group than its own.
     pub group: KeyGroup,
     /// Lower half of the key's hash: it travels with the record.
     pub hash: u32,
@@ -249,6 +250,11 @@ pub trait KeyedStateBackend: Send {
     /// written there while this backend goes on, and its later writes stay invisible to the handle.
     /// `keyed::freeze` joins it with the timers into one file.
     fn snapshot(&mut self) -> Result<Box<dyn FrozenState>, StateError>;
+
+    /// The same as files of the backend, where it can be that: `None`, and nothing is done, where it cannot.
+    fn snapshot_files(&mut self) -> Result<Option<NativeSnapshot>, StateError> {
+        Ok(None)
+    }
 
     /// Makes a state of a snapshot known. A later `register` claims it; one before is checked against it
     /// ([`StateError::Incompatible`]). Unclaimed states are kept and written again.

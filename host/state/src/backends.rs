@@ -1,10 +1,13 @@
 //! Where the backends of a job come from: the seam by which configuration alone chooses one.
 
+use std::sync::Arc;
+
 use wasmill_model::id::OperatorUid;
 use wasmill_model::key::{KeyGroupRange, MaxParallelism};
 
-use crate::backend::KeyedStateBackend;
+use crate::backend::{KeyedStateBackend, StateError};
 use crate::memory::MemoryBackend;
+use crate::native::{NativeState, unknown_format};
 
 /// What a backend is for: it tells apart whatever a backend keeps outside memory.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +21,7 @@ pub struct Place<'a> {
 }
 
 /// Makes the keyed state of one job's subtasks.
-pub trait StateBackends: Send + Sync {
+pub trait StateBackends: NativeReader {
     /// An empty backend for the groups of `range`. What it needs outside memory it takes when its first state is made
     /// known, and says then what is wrong with it.
     fn open(
@@ -27,10 +30,45 @@ pub trait StateBackends: Send + Sync {
         range: KeyGroupRange,
         max_parallelism: MaxParallelism,
     ) -> Box<dyn KeyedStateBackend>;
+
+    /// A backend that goes on with a checkpoint's files as they are, for just the groups that these cover; `None` where
+    /// it cannot, and [`read_native`](NativeReader::read_native) is the way.
+    fn adopt(
+        &self,
+        _: Place<'_>,
+        _: MaxParallelism,
+        _: &mut NativeState<'_>,
+    ) -> Result<Option<Box<dyn KeyedStateBackend>>, StateError> {
+        Ok(None)
+    }
+}
+
+/// Reads files of backends.
+pub trait NativeReader: Send + Sync {
+    /// Adds to a backend what a checkpoint's files hold of its groups.
+    fn read_native(
+        &self,
+        place: Place<'_>,
+        native: &mut NativeState<'_>,
+        backend: &mut dyn KeyedStateBackend,
+    ) -> Result<(), StateError>;
 }
 
 /// Keyed state in memory.
-pub struct MemoryBackends;
+#[derive(Default)]
+pub struct MemoryBackends {
+    /// Who reads the files of other backends.
+    readers: Option<Arc<dyn NativeReader>>,
+}
+
+impl MemoryBackends {
+    /// Those that a checkpoint in other backends' files is restored to, too.
+    pub fn reading(readers: Arc<dyn NativeReader>) -> Self {
+        Self {
+            readers: Some(readers),
+        }
+    }
+}
 
 impl StateBackends for MemoryBackends {
     fn open(
@@ -40,5 +78,19 @@ impl StateBackends for MemoryBackends {
         max_parallelism: MaxParallelism,
     ) -> Box<dyn KeyedStateBackend> {
         Box::new(MemoryBackend::new(range, max_parallelism))
+    }
+}
+
+impl NativeReader for MemoryBackends {
+    fn read_native(
+        &self,
+        place: Place<'_>,
+        native: &mut NativeState<'_>,
+        backend: &mut dyn KeyedStateBackend,
+    ) -> Result<(), StateError> {
+        match &self.readers {
+            Some(readers) => readers.read_native(place, native, backend),
+            None => Err(unknown_format(native.format)),
+        }
     }
 }

@@ -6,11 +6,13 @@
 use std::collections::BTreeSet;
 use std::io;
 
+use wasmill_model::function::StateDeclaration;
 use wasmill_model::id::CheckpointId;
 use wasmill_model::key::{KeyGroup, KeyGroupRange, MaxParallelism};
 use wasmill_model::time::Timestamp;
 
 use crate::backend::{FrozenState, KeyedStateBackend, SnapshotFile, StateError, StateId, StateSnapshot};
+use crate::native::NativeSnapshot;
 use crate::snapshot::{Entry, GroupBlock, SnapshotHeader, SnapshotReader, SnapshotWriter};
 use crate::states::unregistered;
 use crate::timers::{TimeDomain, TimerQueue};
@@ -28,6 +30,29 @@ pub fn freeze(
         state: backend.snapshot()?,
         timers: timers.clone(),
     }))
+}
+
+/// Files of a backend, and the timers as a canonical file without state.
+pub type FilesAndTimers = (NativeSnapshot, Box<dyn StateSnapshot>);
+
+/// The same as files of the backend, and the timers apart; `None`, and nothing is done, where it has no files.
+pub fn freeze_files(
+    backend: &mut dyn KeyedStateBackend,
+    timers: &TimerQueue,
+    checkpoint: CheckpointId,
+) -> Result<Option<FilesAndTimers>, StateError> {
+    let (range, max_parallelism) = (backend.range(), backend.max_parallelism());
+    let Some(native) = backend.snapshot_files()? else {
+        return Ok(None);
+    };
+    let timers = KeyedSnapshot {
+        checkpoint,
+        range,
+        max_parallelism,
+        state: Box::new(NoState),
+        timers: timers.clone(),
+    };
+    Ok(Some((native, Box::new(timers))))
 }
 
 /// Adds what a snapshot file holds of the groups of `range` to a backend and its timers. Called once for
@@ -158,6 +183,19 @@ fn keys_of(copy: &[u8], group: KeyGroup, of: usize) -> Result<BTreeSet<Vec<u8>>,
         Ok(())
     })?;
     Ok(keys)
+}
+
+/// What stands beside files of a backend: no state.
+struct NoState;
+
+impl FrozenState for NoState {
+    fn states(&self) -> Vec<(StateId, StateDeclaration)> {
+        Vec::new()
+    }
+
+    fn write_group(&mut self, _: KeyGroup, _: &mut SnapshotWriter<'_>) -> Result<(), StateError> {
+        Ok(())
+    }
 }
 
 struct KeyedSnapshot {

@@ -18,6 +18,7 @@ pub mod backend;
 pub mod backends;
 pub mod keyed;
 pub mod memory;
+pub mod native;
 pub mod operator_state;
 pub mod snapshot;
 mod states;

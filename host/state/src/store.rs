@@ -10,6 +10,7 @@
 use std::ops::Range;
 
 use crate::backend::StateError;
+use crate::native::{FrozenFiles, unknown_format};
 
 /// A column of a store: one state's entries.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -42,6 +43,16 @@ pub trait OrderedStore: Send + Sync {
 
     /// What the store holds now, for another thread.
     fn view(&self) -> Result<Box<dyn StoreView>, StateError>;
+
+    /// Name and version of the files that it can hand over; `None`: it hands none over.
+    fn files_format(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// What the store holds now as files, for another thread; only where there is a format.
+    fn files(&self) -> Result<Box<dyn FrozenFiles>, StateError> {
+        Err(unknown_format("none"))
+    }
 
     /// Entries held, as an estimate.
     fn entries_estimate(&self) -> u64;

@@ -8,6 +8,7 @@
 //! | `list`, `map` | lists in chunks, maps in byte order |
 //! | `settle` | what a checkpoint has taken and the store does not have yet |
 //! | `frozen` | a view of the store as a snapshot file |
+//! | `restore` | entries of a snapshot file, a store that a checkpoint holds as files |
 //!
 //! Invariants: changes reach the store in the order in which they left the cache, and before it is asked for anything;
 //! whatever the cache holds, calls answer as the backend in memory does.
@@ -17,25 +18,29 @@ mod frozen;
 mod layout;
 mod list;
 mod map;
+mod restore;
 mod settle;
 
 use std::sync::Arc;
 
 use wasmill_model::function::{StateDeclaration, StateKind};
-use wasmill_model::key::{self, KeyGroup, KeyGroupRange, MaxParallelism};
+use wasmill_model::key::{KeyGroup, KeyGroupRange, MaxParallelism};
 
 use self::cache::{Cache, Put};
-use self::frozen::FrozenStore;
+use self::frozen::{FrozenStore, LaterFiles};
 use self::layout::Layout;
-use self::settle::Settling;
+use self::settle::{Settling, Wanted};
 use crate::backend::{
     FrozenState, KeyedStateBackend, Locator, NONE, Page, StateError, StateId, StateKey, StateSize, Values,
     Write,
 };
 use crate::memory::table::TableKey;
-use crate::snapshot::{Entries, Entry};
+use crate::native::NativeSnapshot;
+use crate::snapshot::Entries;
 use crate::states::{State, States};
 use crate::store::{Changes, Column, Keys, OrderedStore};
+
+pub use self::restore::read_store;
 
 /// Changes are written together, so many bytes at a time.
 const CHANGES_BYTES: usize = 256 * 1024;
@@ -227,54 +232,6 @@ impl StoredBackend {
             self.changes.push_with(Column(id.0), key, write.value);
         }
     }
-
-    fn restore_entry(&mut self, id: StateId, layout: Layout, entry: Entry<'_>) -> Result<bool, StateError> {
-        let address = |key, namespace, map_key| {
-            let hash = key::hash(key);
-            StateKey {
-                group: self.max_parallelism.group_of(hash),
-                hash: hash as u32,
-                key,
-                namespace,
-                map_key,
-            }
-        };
-        let (key, value) = match (entry, layout) {
-            (
-                Entry::Value {
-                    key,
-                    namespace,
-                    value,
-                },
-                Layout::Value,
-            ) => (address(key, namespace, &[]), value),
-            (
-                Entry::Map {
-                    key,
-                    namespace,
-                    map_key,
-                    value,
-                },
-                Layout::Map,
-            ) => (address(key, namespace, map_key), value),
-            (
-                Entry::List {
-                    key,
-                    namespace,
-                    mut elements,
-                },
-                Layout::List,
-            ) => {
-                let list = address(key, namespace, &[]);
-                elements.try_for_each(|element| self.append_element(id, &list, element).map(drop))?;
-                return Ok(true);
-            }
-            _ => return Ok(false),
-        };
-        let (locator, value) = (Locator::UNKNOWN, Some(value));
-        self.put(id, layout, &Write { key, locator, value });
-        Ok(true)
-    }
 }
 
 impl KeyedStateBackend for StoredBackend {
@@ -407,8 +364,29 @@ impl KeyedStateBackend for StoredBackend {
         let view = self
             .store
             .as_ref()
-            .map(|store| Settling::freeze(store, std::mem::take(&mut self.changes)));
+            .map(|store| Settling::freeze(store, std::mem::take(&mut self.changes), Wanted::View));
         Ok(Box::new(FrozenStore::new(states, layouts, view)))
+    }
+
+    fn snapshot_files(&mut self) -> Result<Option<NativeSnapshot>, StateError> {
+        let Some((store, format)) = self
+            .store
+            .clone()
+            .and_then(|store| Some((store.clone(), store.files_format()?)))
+        else {
+            return Ok(None);
+        };
+        let states = self.states.numbered();
+        let states: Vec<_> = states
+            .map(|(id, state)| (id, state.declaration.clone()))
+            .collect();
+        states.iter().for_each(|(id, _)| self.flush(*id));
+        let ticket = Settling::freeze(&store, std::mem::take(&mut self.changes), Wanted::Files);
+        Ok(Some(NativeSnapshot {
+            format,
+            states,
+            files: Box::new(LaterFiles(ticket)),
+        }))
     }
 
     fn restore_state(&mut self, declaration: &StateDeclaration) -> Result<StateId, StateError> {
@@ -428,7 +406,7 @@ impl KeyedStateBackend for StoredBackend {
         self.check_group(id, group)?;
         let layout = self.state(id)?.held;
         for entry in entries {
-            if !self.restore_entry(id, layout, entry?)? {
+            if !self.restore_entry(id, layout, group, entry?)? {
                 return Err(StateError::Usage {
                     name: format!("of key group {}", group.0),
                     message: "its entries belong to a state of another kind".to_owned(),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
-use wasmill_tests::oracle::{Case, Family, Outcome, Runner, Scope, flink};
+use wasmill_tests::oracle::{Backend, Case, Family, Outcome, Runner, Scope, flink};
 
 /// Lines of an input where none are given.
 const SIZE: u64 = 2_000;
@@ -32,6 +32,7 @@ fn options() -> Result<Options> {
         scope: Scope::default(),
         kept: false,
     };
+    let mut restored_backend = None;
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || {
@@ -51,8 +52,11 @@ fn options() -> Result<Options> {
                     .with_context(|| format!("--family {family}: there are `frame` and `typed`"))?;
             }
             "--backend" => {
-                let backend = value()?;
-                ensure!(backend == "memory", "--backend {backend}: this host has `memory`");
+                options.scope.backend = backend(&value()?)?;
+                options.scope.restored_backend = options.scope.backend;
+            }
+            "--restored-backend" => {
+                restored_backend = Some(backend(&value()?)?);
             }
             "--restore" => options.scope.restore = Some(0),
             "--kept" => options.kept = true,
@@ -60,8 +64,15 @@ fn options() -> Result<Options> {
             name => options.names.push(name.to_owned()),
         }
     }
+    if let Some(backend) = restored_backend {
+        options.scope.restored_backend = backend;
+    }
     ensure!(options.scope.parallelism > 0, "--parallelism must be at least 1");
     Ok(options)
+}
+
+fn backend(name: &str) -> Result<Backend> {
+    Backend::named(name).with_context(|| format!("backend {name}: there are `memory` and `rocksdb`"))
 }
 
 /// `7`, or `1-20`.
@@ -103,7 +114,7 @@ impl Options {
 
 fn main() -> Result<ExitCode> {
     let options = options()?;
-    let mut runner = Runner::start()?;
+    let mut runner = Runner::start(&[])?;
     let (mut passed, mut failed) = (0, 0);
     for seed in options.seeds.clone() {
         let scratch = tempfile::tempdir()?;

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::Case;
+use super::{Backend, Case};
 
 /// Where a job reads, writes and runs.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +20,8 @@ pub struct Place<'a> {
     pub plugin: &'a str,
     /// Of keyed operators.
     pub parallelism: u64,
+    /// Where keyed state is held.
+    pub backend: Backend,
     /// Where batches are cut.
     pub steps: Steps,
     /// The line before which the tape stands still until the job is stopped.
@@ -87,6 +89,7 @@ pub fn job(case: &Case, place: Place<'_>) -> Result<Value, Missing> {
         "version": 1,
         "name": format!("oracle {}", case.name),
         "parallelism": parallelism,
+        "state-backend": place.backend.name(),
         "plugins": {"oracle": place.plugin},
         "operators": operators,
     });

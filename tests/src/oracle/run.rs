@@ -25,6 +25,10 @@ pub struct Scope {
     pub parallelism: u64,
     /// Of the functions.
     pub family: Family,
+    /// Where keyed state is held.
+    pub backend: Backend,
+    /// Where it is held by the job that goes on from the savepoint.
+    pub restored_backend: Backend,
     /// Stops the job at a line drawn from this seed, and lets it go on from its savepoint at another parallelism.
     pub restore: Option<u64>,
 }
@@ -34,7 +38,35 @@ impl Default for Scope {
         Self {
             parallelism: 1,
             family: Family::Frame,
+            backend: Backend::Memory,
+            restored_backend: Backend::Memory,
             restore: None,
+        }
+    }
+}
+
+/// The state backends of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// In memory.
+    Memory,
+    /// RocksDB.
+    Rocksdb,
+}
+
+impl Backend {
+    /// Of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Memory, Self::Rocksdb]
+            .into_iter()
+            .find(|backend| backend.name() == name)
+    }
+
+    /// As the job file says it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Rocksdb => "rocksdb",
         }
     }
 }
@@ -98,10 +130,10 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// Starts a host and gives it the functions.
-    pub fn start() -> Result<Self> {
+    /// Starts a host with these variables and gives it the functions.
+    pub fn start(environment: &[(&str, &str)]) -> Result<Self> {
         let scratch = tempfile::tempdir()?;
-        let host = Host::start(&scratch.path().join("data"), &[])?;
+        let host = Host::start(&scratch.path().join("data"), environment)?;
         for family in Family::ALL {
             let (component, name) = family.component();
             host.upload(name, &guests::rust_component(component)?)?;
@@ -120,6 +152,7 @@ impl Runner {
             out: Path::new("out"),
             plugin: scope.family.component().1,
             parallelism,
+            backend: scope.backend,
             steps: Steps::Lines,
             hold_at: None,
         };
@@ -141,6 +174,7 @@ impl Runner {
                 out: &out,
                 plugin: scope.family.component().1,
                 parallelism: scope.parallelism,
+                backend: scope.backend,
                 steps,
                 hold_at: None,
             };
@@ -149,7 +183,7 @@ impl Runner {
             }
             let answers = match scope.restore.map_or(Ok(None), |seed| case.cut(seed))? {
                 None => self.answers(case, place, None)?,
-                Some(line) => self.answers_of_two(case, place, line)?,
+                Some(line) => self.answers_of_two(case, place, line, scope.restored_backend)?,
             };
             let difference = match answers {
                 Ok(answers) => self.difference(case, answers, scope)?,
@@ -198,8 +232,15 @@ impl Runner {
         }
     }
 
-    /// The same, where the job is stopped at a line and another goes on from its savepoint at another parallelism.
-    fn answers_of_two(&self, case: &Case, place: Place<'_>, line: usize) -> Result<Answers> {
+    /// The same, where the job is stopped at a line and another goes on from its savepoint at another parallelism, and
+    /// maybe on another backend.
+    fn answers_of_two(
+        &self,
+        case: &Case,
+        place: Place<'_>,
+        line: usize,
+        restored: Backend,
+    ) -> Result<Answers> {
         // Both write to one place: what the first pre-committed may be the second's to commit.
         let first = Place {
             hold_at: Some(line),
@@ -227,6 +268,7 @@ impl Runner {
         let dropped = self.late_records_dropped(&id)?;
         let second = Place {
             parallelism: 3 - place.parallelism.clamp(1, 2),
+            backend: restored,
             ..place
         };
         let written = self.answers(case, second, Some(&savepoint))?;

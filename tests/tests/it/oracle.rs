@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
 use wasmill_tests::oracle::job::{Place, Steps, job};
-use wasmill_tests::oracle::{Case, Family, Outcome, Runner, Scope, compare, flink};
+use wasmill_tests::oracle::{Backend, Case, Family, Outcome, Runner, Scope, compare, flink};
 use wasmill_tests::{cli, guests};
 
 fn kept(seed: u64) -> PathBuf {
@@ -12,7 +12,8 @@ fn kept(seed: u64) -> PathBuf {
 }
 
 fn agree(scope: Scope, seeds: &[u64]) -> Result<()> {
-    let mut runner = Runner::start()?;
+    // Less than the states of any case: what RocksDB holds is read from it.
+    let mut runner = Runner::start(&[("WASMILL_ROCKSDB_CACHE_SIZE", "1KiB")])?;
     let table = flink::directory().join("cases.jsonl");
     let mut failures = Vec::new();
     for seed in seeds.iter().copied() {
@@ -71,13 +72,39 @@ fn kept_cases_agree_with_flink_when_restored_in_the_middle_at_another_parallelis
 }
 
 #[test]
+fn kept_cases_agree_with_flink_on_rocksdb() -> Result<()> {
+    let parallelism = 2;
+    let backend = Backend::Rocksdb;
+    agree(
+        Scope {
+            parallelism,
+            backend,
+            ..Scope::default()
+        },
+        &[1],
+    )
+}
+
+#[test]
+fn kept_cases_agree_with_flink_when_restored_in_the_middle_on_the_other_backend() -> Result<()> {
+    let scope = |backend, restored_backend, seed| Scope {
+        backend,
+        restored_backend,
+        restore: Some(seed),
+        ..Scope::default()
+    };
+    agree(scope(Backend::Memory, Backend::Rocksdb, 2), &[1])?;
+    agree(scope(Backend::Rocksdb, Backend::Memory, 3), &[2])
+}
+
+#[test]
 fn a_wrong_answer_is_found() -> Result<()> {
     let mut case = Case::read(&kept(1).join("timers-order"))?;
     let Some(line) = case.expected.get_mut(100) else {
         bail!("the case has no line 100");
     };
     *line = line.replace("\"now\":", "\"now\":1");
-    let outcome = Runner::start()?.run(&case, Scope::default())?;
+    let outcome = Runner::start(&[])?.run(&case, Scope::default())?;
     match outcome {
         Outcome::Differs(how) => ensure!(how.contains("answer 100 of"), "{how}"),
         other => bail!("{other:?}"),
@@ -95,6 +122,7 @@ fn the_job_file_of_a_case_runs_by_itself() -> Result<()> {
         out: &out,
         plugin: &component,
         parallelism: 2,
+        backend: Backend::Memory,
         steps: Steps::Runs,
         hold_at: None,
     };

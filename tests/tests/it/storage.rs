@@ -51,17 +51,6 @@ fn s3_keeps_the_contract_of_storage() -> Result<()> {
 }
 
 #[test]
-fn gcs_keeps_the_contract_of_storage() -> Result<()> {
-    let Some(server) = ObjectServer::gcs()? else {
-        return Ok(());
-    };
-    let mut settings = StorageSettings::default();
-    settings.gcs.endpoint = Some(server.url());
-    contract::check(&*open(&format!("gs://{BUCKET}/a/prefix"), &settings)?, true);
-    Ok(())
-}
-
-#[test]
 fn azure_keeps_the_contract_of_storage() -> Result<()> {
     let Some(server) = ObjectServer::azure()? else {
         return Ok(());

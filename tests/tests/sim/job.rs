@@ -80,6 +80,7 @@ impl Shape {
         let checkpointing = CheckpointSettings {
             mode,
             unaligned,
+            incremental: random.clone().once_in(2),
             interval_ms: 5 + random.below(40),
             tolerable_failures,
             retained: 1 + random.below(2) as u32,

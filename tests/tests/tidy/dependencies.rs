@@ -42,6 +42,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
         &[
             "wasmill-model",
             "wasmill-state",
+            "wasmill-rocksdb",
             "wasmill-checkpoint",
             "wasmill-engine",
             "wasmill-plugin",

@@ -5,7 +5,7 @@ use wasmill_model::time::Timestamp;
 
 use super::pending::{Pending, Phase, commits, is_checkpoint};
 use super::protocol::{Action, Destination, JobEnd};
-use super::{Coordinator, FINAL_RETRY_MS, GIVEN_UP_MAX, Life};
+use super::{Coordinator, FINAL_RETRY_MS, GIVEN_UP_MAX, Life, delete_shared};
 use crate::manifest::ManifestKind;
 use crate::stats::SavepointOutcome;
 
@@ -38,7 +38,11 @@ impl Coordinator {
                 outcome,
             });
         }
-        if is_checkpoint(pending.kind) {
+        let is_own = is_checkpoint(pending.kind);
+        delete_shared(self.shared.complete(id, is_own), actions);
+        if is_own {
+            // The tasks that wrote it know what they wrote.
+            self.base = Some(id).filter(|_| !pending.orphaned);
             self.consecutive_failures = 0;
             self.pause_until = now.saturating_add_unsigned(self.settings.min_pause_ms);
             self.retain(id, actions);
@@ -81,7 +85,11 @@ impl Coordinator {
         let surplus = self.retained.len().saturating_sub(kept);
         for old in self.retained.drain(..surplus) {
             self.stats.discarded(old);
-            actions.push(Action::DeleteCheckpoint { checkpoint: old });
+            let shared = self.shared.delete(old);
+            actions.push(Action::DeleteCheckpoint {
+                checkpoint: old,
+                shared,
+            });
         }
     }
 
@@ -136,10 +144,15 @@ impl Coordinator {
         if !pending.orphaned {
             actions.push(Action::NotifyAborted { checkpoint: id });
         }
+        let shared = self.shared.give_up(id);
         match pending.destination {
-            Destination::Job => actions.push(Action::DeleteCheckpoint { checkpoint: id }),
+            Destination::Job => actions.push(Action::DeleteCheckpoint {
+                checkpoint: id,
+                shared,
+            }),
             // The directory is the user's: only what is known to be ours goes.
             Destination::Savepoint(_) => {
+                delete_shared(shared, actions);
                 let names = pending.files();
                 if !names.is_empty() {
                     actions.push(Action::DeleteFiles {
@@ -169,6 +182,8 @@ impl Coordinator {
             self.life = Life::Stopped;
         }
         self.due_at = None;
+        // The tasks of the next attempt know nothing of what these wrote.
+        self.base = None;
         self.abandon(reason, now, actions);
     }
 
@@ -183,7 +198,8 @@ impl Coordinator {
         if delete {
             for checkpoint in self.retained.drain(..) {
                 self.stats.discarded(checkpoint);
-                actions.push(Action::DeleteCheckpoint { checkpoint });
+                let shared = self.shared.delete(checkpoint);
+                actions.push(Action::DeleteCheckpoint { checkpoint, shared });
             }
         }
     }

@@ -13,6 +13,7 @@ mod pending;
 mod properties;
 mod protocol;
 mod schedule;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -24,7 +25,9 @@ use wasmill_model::time::Timestamp;
 
 use crate::handle::SubtaskState;
 use crate::stats::{CheckpointStats, RestoredEntry, SavepointOutcome, SavepointTrigger};
-use pending::{Pending, Phase, files_of};
+use pending::{Pending, Phase, files_of, shared_of};
+use shared::SharedFiles;
+
 pub use protocol::{Acknowledged, Action, Destination, Event, JobEnd, SavepointKind};
 
 /// Savepoints that may be under way at once.
@@ -50,6 +53,9 @@ pub struct Coordinator {
     pending: BTreeMap<CheckpointId, Pending>,
     /// Completed checkpoints of the job, oldest first.
     retained: Vec<CheckpointId>,
+    shared: SharedFiles,
+    /// What subtasks of this attempt may build on.
+    base: Option<CheckpointId>,
     given_up: BTreeMap<CheckpointId, Destination>,
     wishes: Vec<SavepointTrigger>,
     life: Life,
@@ -83,22 +89,19 @@ enum Life {
 }
 
 impl Coordinator {
-    /// For a job whose completed checkpoints are `retained` (oldest first) and whose next one is
-    /// `next_id`: both come from [`crate::restore`]. Without checkpointing give
+    /// For a job whose next checkpoint is `next_id`, which comes from [`crate::restore`], as what is retained does
+    /// ([`Self::set_retained`]). Without checkpointing give
     /// `CheckpointSettings::default()`: only savepoints and the final checkpoint are taken. Nothing is
     /// triggered before [`Event::TasksRunning`].
-    pub fn new(
-        settings: CheckpointSettings,
-        subtasks: BTreeSet<SubtaskId>,
-        next_id: CheckpointId,
-        retained: Vec<CheckpointId>,
-    ) -> Self {
+    pub fn new(settings: CheckpointSettings, subtasks: BTreeSet<SubtaskId>, next_id: CheckpointId) -> Self {
         Self {
             settings,
             subtasks,
             next_id,
             pending: BTreeMap::new(),
-            retained,
+            retained: Vec::new(),
+            shared: SharedFiles::default(),
+            base: None,
             given_up: BTreeMap::new(),
             wishes: Vec::new(),
             life: Life::Stopped,
@@ -207,6 +210,13 @@ impl Coordinator {
         &self.retained
     }
 
+    /// Completed checkpoints that an attempt has found, each with the shared files that it names: all others are gone.
+    /// To be called before [`Self::on_restored`].
+    pub fn set_retained(&mut self, retained: BTreeMap<CheckpointId, BTreeSet<String>>) {
+        self.retained = retained.keys().copied().collect();
+        self.shared.restore(retained);
+    }
+
     /// Notes what an attempt was restored from: checkpoints after it are no longer the job's, and it itself
     /// is, also where it was given up because the answer about its manifest was lost.
     pub fn on_restored(&mut self, restored: RestoredEntry) {
@@ -251,7 +261,9 @@ impl Coordinator {
             self.discard_late(checkpoint, &state, actions);
             return;
         };
+        let shared = shared_of(&state);
         if pending.acknowledge(subtask, state, size) {
+            self.shared.acknowledged(checkpoint, shared.into_iter());
             let (acknowledged, size) = (pending.acknowledged(), pending.size());
             self.stats.acknowledged(checkpoint, acknowledged, size, now);
         }
@@ -260,14 +272,25 @@ impl Coordinator {
     /// A part of a checkpoint that was given up: its files are nobody's. Of one that is complete, or was
     /// never triggered, nothing is touched.
     fn discard_late(&self, checkpoint: CheckpointId, state: &SubtaskState, actions: &mut Vec<Action>) {
+        let Some(destination) = self.given_up.get(&checkpoint) else {
+            return;
+        };
         let names = files_of(state);
-        if let Some(destination) = self.given_up.get(&checkpoint).filter(|_| !names.is_empty()) {
+        if !names.is_empty() {
             actions.push(Action::DeleteFiles {
                 checkpoint,
                 destination: *destination,
                 names,
             });
         }
+        delete_shared(self.shared.unneeded(shared_of(state)), actions);
+    }
+}
+
+/// Deletes shared files, where there are any.
+fn delete_shared(names: Vec<String>, actions: &mut Vec<Action>) {
+    if !names.is_empty() {
+        actions.push(Action::DeleteShared { names });
     }
 }
 

@@ -127,12 +127,28 @@ impl Pending {
 
 /// The files that a subtask's state names.
 pub(super) fn files_of(state: &SubtaskState) -> Vec<String> {
-    let data = state.operators.values().flat_map(OperatorState::data);
-    data.filter_map(|data| match data {
-        Data::File { name, .. } => Some(name.clone()),
-        Data::Inline(_) => None,
-    })
-    .collect()
+    let files = state
+        .operators
+        .values()
+        .flat_map(OperatorState::data)
+        .filter_map(Data::file);
+    files
+        .filter(|file| !file.shared)
+        .map(|file| file.name.to_owned())
+        .collect()
+}
+
+/// The shared files that a subtask's state names.
+pub(super) fn shared_of(state: &SubtaskState) -> BTreeSet<String> {
+    let files = state
+        .operators
+        .values()
+        .flat_map(OperatorState::data)
+        .filter_map(Data::file);
+    files
+        .filter(|file| file.shared)
+        .map(|file| file.name.to_owned())
+        .collect()
 }
 
 /// Whether completing one of this kind makes sinks commit.

@@ -98,7 +98,8 @@ impl World {
                         "what is complete is not given up"
                     );
                 }
-                Action::DeleteCheckpoint { checkpoint } => self.delete(*checkpoint, settings)?,
+                Action::DeleteCheckpoint { checkpoint, .. } => self.delete(*checkpoint, settings)?,
+                Action::DeleteShared { .. } => {}
                 Action::DeleteFiles {
                     checkpoint, names, ..
                 } => {
@@ -225,7 +226,7 @@ fn event(world: &mut World, step: &Step, next_wish: &mut u64) -> Vec<Event> {
 }
 
 fn run(settings: &CheckpointSettings, steps: &[Step]) -> Result<Vec<Vec<Action>>, TestCaseError> {
-    let mut c = Coordinator::new(settings.clone(), subtasks(SUBTASKS), CheckpointId(1), Vec::new());
+    let mut c = Coordinator::new(settings.clone(), subtasks(SUBTASKS), CheckpointId(1));
     let (mut world, mut now, mut next_wish, mut trace) = (World::default(), 0, 0, Vec::new());
     for step in std::iter::once(&Step::Start).chain(steps) {
         if let Step::Wait(ms) = step {
@@ -301,7 +302,7 @@ proptest! {
         tolerable in 0u32..4, outcomes in prop::collection::vec(prop::bool::ANY, 1..30),
     ) {
         let settings = CheckpointSettings { interval_ms: 10, tolerable_failures: tolerable, ..CheckpointSettings::default() };
-        let mut c = Coordinator::new(settings, subtasks(1), CheckpointId(1), Vec::new());
+        let mut c = Coordinator::new(settings, subtasks(1), CheckpointId(1));
         c.on(Event::TasksRunning, 0);
         let mut in_a_row = 0;
         for (n, good) in (1u64..).zip(outcomes) {

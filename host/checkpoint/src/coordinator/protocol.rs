@@ -160,6 +160,13 @@ pub enum Action {
     DeleteCheckpoint {
         /// Which.
         checkpoint: CheckpointId,
+        /// Shared files that go with it, after it.
+        shared: Vec<String>,
+    },
+    /// Delete shared files of the job that nothing names any more.
+    DeleteShared {
+        /// Their names.
+        names: Vec<String>,
     },
     /// Delete files that no manifest names: a late result, or one of a savepoint that was given up.
     DeleteFiles {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasmill_model::element::Barrier;
+use wasmill_model::element::{Barrier, StateFormat};
 use wasmill_model::id::CheckpointId;
 use wasmill_model::time::Timestamp;
 
@@ -189,12 +189,19 @@ impl Coordinator {
         pending.triggers = triggers;
         pending.drained = drain;
         self.stats.triggered(id, kind, self.subtasks.len() as u32, now);
+        let format = match self.settings.incremental && is_checkpoint(kind) {
+            true => StateFormat::Incremental { base: self.base },
+            false => StateFormat::Canonical,
+        };
+        let base = self.base.filter(|_| format != StateFormat::Canonical);
+        self.shared.triggered(id, base);
         let barrier = Arc::new(Barrier {
             checkpoint: id,
             kind: pending.snapshot_kind(),
             triggered_at: now,
             // A savepoint is canonical, and after the final one nothing is processed any more.
             unaligned: self.settings.unaligned && kind == ManifestKind::Checkpoint,
+            format,
         });
         self.pending.insert(id, pending);
         actions.push(Action::Trigger {

@@ -4,12 +4,12 @@ mod savepoints;
 
 use std::collections::BTreeMap;
 
-use wasmill_model::element::SnapshotKind;
+use wasmill_model::element::{SnapshotKind, StateFormat};
 use wasmill_model::id::{OperatorUid, VertexId};
 use wasmill_model::key::KeyGroupRange;
 
 use super::*;
-use crate::handle::{Data, KeyedHandle, OperatorState};
+use crate::handle::{Data, KeyedHandle, NativeState, OperatorState};
 use crate::manifest::ManifestKind;
 use crate::stats::CheckpointStatus;
 
@@ -35,6 +35,7 @@ pub(super) fn state(checkpoint: u64, index: u32) -> SubtaskState {
         range: KeyGroupRange { start: 0, end: 128 },
         states: Vec::new(),
         data,
+        native: None,
     };
     let operator = OperatorState {
         keyed: Some(keyed),
@@ -108,7 +109,7 @@ fn settings() -> CheckpointSettings {
 }
 
 fn running(settings: CheckpointSettings) -> Coordinator {
-    let mut coordinator = Coordinator::new(settings, subtasks(2), CheckpointId(1), Vec::new());
+    let mut coordinator = Coordinator::new(settings, subtasks(2), CheckpointId(1));
     assert_eq!(coordinator.on(Event::TasksRunning, 0), []);
     coordinator
 }
@@ -119,7 +120,13 @@ fn names(actions: &[Action]) -> Vec<String> {
         Action::WriteManifest(done) => format!("write {}", done.checkpoint),
         Action::NotifyComplete { checkpoint } => format!("complete {checkpoint}"),
         Action::NotifyAborted { checkpoint } => format!("aborted {checkpoint}"),
-        Action::DeleteCheckpoint { checkpoint } => format!("delete {checkpoint}"),
+        Action::DeleteCheckpoint { checkpoint, shared } if shared.is_empty() => {
+            format!("delete {checkpoint}")
+        }
+        Action::DeleteCheckpoint { checkpoint, shared } => {
+            format!("delete {checkpoint} with {}", shared.join(","))
+        }
+        Action::DeleteShared { names } => format!("delete shared {}", names.join(",")),
         Action::DeleteFiles { names, .. } => format!("delete files {}", names.join(",")),
         Action::TriggerDone {
             trigger,
@@ -427,8 +434,8 @@ fn restoring_an_older_checkpoint_forgets_the_newer_ones() {
         },
         subtasks(1),
         CheckpointId(8),
-        vec![CheckpointId(5), CheckpointId(6), CheckpointId(7)],
     );
+    c.set_retained((5..8).map(|id| (CheckpointId(id), BTreeSet::new())).collect());
     c.on_restored(RestoredEntry {
         id: CheckpointId(6),
         at: 0,
@@ -438,6 +445,90 @@ fn restoring_an_older_checkpoint_forgets_the_newer_ones() {
     assert_eq!(c.retained(), [CheckpointId(5), CheckpointId(6)]);
     at(&mut c, 0, [Event::TasksRunning]);
     assert_eq!(at(&mut c, 100, [Event::Tick]), ["trigger 8"]);
+}
+
+/// What a subtask holds that names shared files.
+fn sharing(checkpoint: u64, index: u32, names: &str) -> Event {
+    let mut state = state(checkpoint, index);
+    let shared = |name: &str| Data::Shared {
+        name: name.to_owned(),
+        length: 1,
+        crc32c: 0,
+    };
+    let files = names.split(' ').map(|name| (name.to_owned(), shared(name)));
+    for operator in state.operators.values_mut() {
+        if let Some(keyed) = &mut operator.keyed {
+            keyed.native = Some(NativeState {
+                format: "files-1".to_owned(),
+                numbers: Vec::new(),
+                files: files.clone().collect(),
+            });
+        }
+    }
+    Event::Ack {
+        checkpoint: CheckpointId(checkpoint),
+        subtask: subtask(index),
+        state,
+        size: 10,
+    }
+}
+
+#[test]
+fn a_shared_file_is_deleted_with_the_last_checkpoint_that_names_it() {
+    let mut c = running(CheckpointSettings {
+        incremental: true,
+        max_concurrent: 2,
+        ..settings()
+    });
+    let base = |actions: &[Action]| match &actions[0] {
+        Action::Trigger { barrier, .. } => barrier.format,
+        other => panic!("{other:?}"),
+    };
+    let incremental = |base: Option<u64>| StateFormat::Incremental {
+        base: base.map(CheckpointId),
+    };
+    assert_eq!(base(&c.on(Event::Tick, 100)), incremental(None));
+    at(
+        &mut c,
+        110,
+        [sharing(1, 0, "a b"), sharing(1, 1, "x"), written(1)],
+    );
+    assert_eq!(base(&c.on(Event::Tick, 200)), incremental(Some(1)));
+    // The third may still name what the first held when the second replaces it.
+    assert_eq!(base(&c.on(Event::Tick, 300)), incremental(Some(1)));
+    let second = [sharing(2, 0, "b c"), sharing(2, 1, "x"), written(2)];
+    assert_eq!(at(&mut c, 310, second), ["write 2", "complete 2", "delete 1"]);
+    assert_eq!(
+        at(&mut c, 320, [sharing(3, 0, "b d"), decline(3, 1)])[..2],
+        ["aborted 3", "delete 3 with a,d"]
+    );
+    let late = at(&mut c, 330, [sharing(3, 1, "x late")]);
+    assert_eq!(late, ["delete files 3-1", "delete shared late"]);
+}
+
+#[test]
+fn tasks_of_a_new_attempt_build_on_nothing() {
+    let mut c = running(CheckpointSettings {
+        incremental: true,
+        ..settings()
+    });
+    c.on(Event::Tick, 100);
+    at(
+        &mut c,
+        110,
+        [sharing(1, 0, "a"), sharing(1, 1, "x"), written(1), stopped()],
+    );
+    c.set_retained([(CheckpointId(1), BTreeSet::from(["a".to_owned(), "x".to_owned()]))].into());
+    at(&mut c, 120, [Event::TasksRunning]);
+    let Action::Trigger { barrier, .. } = &c.on(Event::Tick, 220)[0] else {
+        panic!("nothing is triggered");
+    };
+    assert_eq!(barrier.format, StateFormat::Incremental { base: None });
+    let second = [sharing(2, 0, "c"), sharing(2, 1, "x"), written(2)];
+    assert_eq!(
+        at(&mut c, 230, second),
+        ["write 2", "complete 2", "delete 1 with a"]
+    );
 }
 
 #[test]

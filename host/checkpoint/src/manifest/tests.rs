@@ -7,7 +7,7 @@ use wasmill_model::key::KeyGroupRange;
 
 use super::*;
 use crate::coordinator::Destination;
-use crate::handle::{Base64Bytes, Committable, KeyedHandle, OperatorList, SubtaskState};
+use crate::handle::{Base64Bytes, Committable, FileRef, KeyedHandle, OperatorList, SubtaskState};
 
 /// A manifest with one of everything.
 pub(crate) fn sample() -> Manifest {
@@ -27,6 +27,7 @@ pub(crate) fn sample() -> Manifest {
             range: MaxParallelism(128).range_of(index, 2),
             states: vec![declaration.clone()],
             data,
+            native: None,
         }),
         ..OperatorState::default()
     };
@@ -94,7 +95,12 @@ fn a_manifest_reads_back_as_it_was_written() {
     assert_eq!(manifest.operators[&OperatorUid::new("count")].subtasks.len(), 2);
     assert_eq!(
         manifest.files().collect::<Vec<_>>(),
-        [("e4-a0-v1-s0-o0", 9, 0xdead_beef)]
+        [FileRef {
+            name: "e4-a0-v1-s0-o0",
+            length: 9,
+            crc32c: 0xdead_beef,
+            shared: false
+        }]
     );
 }
 
@@ -108,8 +114,8 @@ fn version_1_is_read_by_this_and_every_later_host() {
 #[test]
 fn a_newer_version_is_refused_with_what_to_do() {
     let text = String::from_utf8(sample().encode().unwrap()).unwrap();
-    let error = Manifest::decode(text.replace("version=1 ", "version=2 ").as_bytes()).unwrap_err();
-    assert_eq!(error, ManifestError::Version(2));
+    let error = Manifest::decode(text.replace("version=1 ", "version=3 ").as_bytes()).unwrap_err();
+    assert_eq!(error, ManifestError::Version(3));
     assert!(
         error.to_string().contains("restore it with a newer host"),
         "{error}"

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use wasmill_state::backend::SnapshotFile;
 
 use super::RestoreError;
-use crate::handle::Data;
-use crate::layout::file_name;
+use crate::handle::{Data, FileRef};
 use crate::manifest::Manifest;
 use crate::storage::{CheckpointStorage, StorageError};
 
@@ -30,16 +29,19 @@ pub fn open_data(
     directory: &str,
     data: &Data,
 ) -> Result<Box<dyn SnapshotFile + Send>, RestoreError> {
-    Ok(match data {
-        Data::Inline(bytes) => Box::new(InlineFile(bytes.clone())),
-        Data::File { name, length, .. } => Box::new(StoredFile {
-            storage,
-            name: file_name(directory, name),
-            length: *length,
-            ahead: Vec::new(),
-            ahead_at: 0,
-        }),
-    })
+    let file = match data {
+        Data::Inline(bytes) => return Ok(Box::new(InlineFile(bytes.clone()))),
+        Data::File { .. } | Data::Shared { .. } => data.file(),
+    };
+    let file = file.map(|file| (file.path(directory), file.length));
+    let (name, length) = file.unwrap_or_default();
+    Ok(Box::new(StoredFile {
+        storage,
+        name,
+        length,
+        ahead: Vec::new(),
+        ahead_at: 0,
+    }))
 }
 
 /// Checks that all files of a manifest are there, have their length and their checksum. The inner error
@@ -50,9 +52,8 @@ pub(super) fn check_files(
     manifest: &Manifest,
 ) -> Result<Result<(), String>, StorageError> {
     let files: Vec<_> = manifest.files().collect();
-    let bytes: u64 = files.iter().map(|(_, length, _)| *length).sum();
-    let check =
-        |(name, length, crc32c): &(&str, u64, u32)| check_file(storage, directory, name, *length, *crc32c);
+    let bytes: u64 = files.iter().map(|file| file.length).sum();
+    let check = |file: &FileRef<'_>| check_file(storage, directory, file);
     let mut results: Vec<Result<Result<(), String>, StorageError>> = Vec::new();
     if bytes <= CHECK_ALONE_BYTES || files.len() < 2 {
         results.extend(files.iter().map(check));
@@ -82,11 +83,15 @@ pub(super) fn check_files(
 fn check_file(
     storage: &dyn CheckpointStorage,
     directory: &str,
-    name: &str,
-    length: u64,
-    expected: u32,
+    file: &FileRef<'_>,
 ) -> Result<Result<(), String>, StorageError> {
-    let path = file_name(directory, name);
+    let FileRef {
+        name,
+        length,
+        crc32c: expected,
+        ..
+    } = *file;
+    let path = file.path(directory);
     let (mut offset, mut actual) = (0, 0);
     loop {
         let bytes = match storage.read(&path, offset, CHECK_BYTES) {

@@ -1,11 +1,13 @@
 //! Looks for the checkpoint to go on from.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use wasmill_model::id::{CheckpointId, JobId};
 
 use super::file::check_files;
 use super::{Recovered, RestoreError, Restored, Skipped, StopNote};
 use crate::fence::Epochs;
-use crate::layout::{checkpoint_directory, completed_name, manifest_name, stops_directory};
+use crate::layout::{checkpoint_directory, completed_name, manifest_name, shared_name, stops_directory};
 use crate::manifest::{MANIFEST_BYTES_MAX, MANIFEST_VERSION, Manifest, ManifestError};
 use crate::retention::checkpoints;
 use crate::storage::{CheckpointStorage, StorageError};
@@ -68,13 +70,34 @@ pub fn latest(storage: &dyn CheckpointStorage, job: JobId) -> Result<Recovered, 
         .copied()
         .max(stopped.as_ref().map(|note| note.checkpoint));
     let next_id = CheckpointId(last.map_or(0, |id| id.0) + 1);
+    let mut shared = BTreeMap::new();
+    for id in retained {
+        shared.insert(id, shared_files(storage, &checkpoint_directory(job, id))?);
+    }
     Ok(Recovered {
         latest,
         skipped,
-        retained,
+        retained: shared,
         next_id,
         stopped,
     })
+}
+
+/// The shared files that a checkpoint names: of one that cannot be restored none, of a newer host's all that there are.
+pub(crate) fn shared_files(
+    storage: &dyn CheckpointStorage,
+    directory: &str,
+) -> Result<BTreeSet<String>, RestoreError> {
+    match manifest(storage, directory) {
+        Ok(Ok(manifest)) => Ok(manifest.shared_files()),
+        Ok(Err(_)) => Ok(BTreeSet::new()),
+        Err(RestoreError::Newer { .. }) => {
+            let files = storage.list(shared_name(directory, "").trim_end_matches('/'))?;
+            let name = |(path, _): (String, u64)| Some(path.rsplit_once('/')?.1.to_owned());
+            Ok(files.into_iter().filter_map(name).collect())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Reads and checks one checkpoint or savepoint by its directory, empty where it is the storage's own.
@@ -88,6 +111,22 @@ pub fn load(storage: &dyn CheckpointStorage, directory: &str) -> Result<Restored
 
 /// The inner error says what is damaged; the outer one that storage did not answer, or that a newer host wrote it.
 fn read(storage: &dyn CheckpointStorage, directory: &str) -> Result<Result<Restored, String>, RestoreError> {
+    let manifest = match manifest(storage, directory)? {
+        Ok(manifest) => manifest,
+        Err(damage) => return Ok(Err(damage)),
+    };
+    let damage = check_files(storage, directory, &manifest)?;
+    Ok(damage.map(|()| Restored {
+        directory: directory.to_owned(),
+        manifest,
+    }))
+}
+
+/// The same of the manifest alone.
+fn manifest(
+    storage: &dyn CheckpointStorage,
+    directory: &str,
+) -> Result<Result<Manifest, String>, RestoreError> {
     let content = match storage.read(&manifest_name(directory), 0, MANIFEST_BYTES_MAX + 1) {
         Ok(content) => content,
         Err(StorageError::NotFound { .. }) => {
@@ -96,22 +135,14 @@ fn read(storage: &dyn CheckpointStorage, directory: &str) -> Result<Result<Resto
         }
         Err(error) => return Err(error.into()),
     };
-    let manifest = match Manifest::decode(&content) {
-        Ok(manifest) => manifest,
-        Err(ManifestError::Version(version)) if version > MANIFEST_VERSION => {
-            return Err(RestoreError::Newer {
-                directory: directory.to_owned(),
-                storage: storage.url(),
-                version,
-            });
-        }
-        Err(error) => return Ok(Err(format!("manifest: {error}"))),
-    };
-    let damage = check_files(storage, directory, &manifest)?;
-    Ok(damage.map(|()| Restored {
-        directory: directory.to_owned(),
-        manifest,
-    }))
+    match Manifest::decode(&content) {
+        Err(ManifestError::Version(version)) if version > MANIFEST_VERSION => Err(RestoreError::Newer {
+            directory: directory.to_owned(),
+            storage: storage.url(),
+            version,
+        }),
+        decoded => Ok(decoded.map_err(|error| format!("manifest: {error}"))),
+    }
 }
 
 /// Why a whole checkpoint is not this job's to go on from.

@@ -10,12 +10,15 @@ mod redistribute;
 #[cfg(test)]
 mod tests;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use wasmill_model::id::{CheckpointId, JobId, OperatorUid};
 
 pub use file::open_data;
+pub(crate) use find::shared_files;
 pub use find::{latest, load};
 pub use redistribute::{
-    InFlightPart, KeyedPart, OperatorRestore, RestorePlan, SubtaskRestore, Target, redistribute,
+    InFlightPart, KeyedPart, NativePart, OperatorRestore, RestorePlan, SubtaskRestore, Target, redistribute,
 };
 
 use crate::manifest::{Manifest, ManifestError};
@@ -46,8 +49,9 @@ pub struct Recovered {
     pub latest: Option<Restored>,
     /// Newer ones that were passed over, newest first.
     pub skipped: Vec<Skipped>,
-    /// Completed checkpoints up to `latest`, oldest first: for [`crate::coordinator::Coordinator::new`].
-    pub retained: Vec<CheckpointId>,
+    /// Completed checkpoints up to `latest`, each with the shared files that it names: for
+    /// [`crate::coordinator::Coordinator::set_retained`].
+    pub retained: BTreeMap<CheckpointId, BTreeSet<String>>,
     /// The number of the next checkpoint: above all that are or were there.
     pub next_id: CheckpointId,
     /// Where the job was stopped with a savepoint and did not come to record it: there is nothing to do

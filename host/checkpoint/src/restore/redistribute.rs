@@ -11,7 +11,7 @@ use wasmill_model::key::{KeyGroupRange, MaxParallelism};
 use wasmill_state::operator_state;
 
 use super::RestoreError;
-use crate::handle::{Base64Bytes, Committable, Data, OperatorList, OperatorState};
+use crate::handle::{Base64Bytes, Committable, Data, NativeState, OperatorList, OperatorState};
 use crate::manifest::{Manifest, OperatorManifest};
 
 /// An operator of the job that is to be restored.
@@ -74,6 +74,17 @@ pub struct KeyedPart {
     pub range: KeyGroupRange,
     /// What the file holds.
     pub states: Vec<StateDeclaration>,
+    /// Entries in a backend's own files, of which those of `range` are to be taken.
+    pub native: Option<NativePart>,
+}
+
+/// A backend's own files of one old subtask.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NativePart {
+    /// The groups that they cover.
+    pub range: KeyGroupRange,
+    /// They.
+    pub state: NativeState,
 }
 
 /// Deals a checkpoint out to the operators of a job. `max_parallelism` is what the job sets, where it
@@ -165,6 +176,10 @@ fn keyed_parts(operator: &OperatorManifest, range: KeyGroupRange) -> Vec<KeyedPa
             data: keyed.data.clone(),
             range: keyed.range.intersect(range),
             states: keyed.states.clone(),
+            native: keyed.native.clone().map(|state| NativePart {
+                range: keyed.range,
+                state,
+            }),
         })
         .filter(|part| !part.range.is_empty())
         .collect()

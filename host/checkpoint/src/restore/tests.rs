@@ -13,10 +13,12 @@ use wasmill_model::key::{KeyGroup, MaxParallelism};
 use super::*;
 use crate::coordinator::{Acknowledged, Destination};
 use crate::fence::{Fence, FenceError};
-use crate::handle::{Base64Bytes, Committable, Data, KeyedHandle, OperatorList, OperatorState, SubtaskState};
+use crate::handle::{
+    Base64Bytes, Committable, Data, KeyedHandle, NativeState, OperatorList, OperatorState, SubtaskState,
+};
 use crate::layout::{Writer, checkpoint_directory, data_file_name, file_name, manifest_name};
-use crate::manifest::{JobPart, ManifestKind};
-use crate::retention::{delete_checkpoint, delete_job, sweep};
+use crate::manifest::{JobPart, ManifestKind, OperatorManifest};
+use crate::retention::{delete_checkpoint, delete_job, delete_savepoint, sweep};
 use crate::storage::testing::{Fault, FaultyStorage};
 use crate::storage::{CheckpointStorage, MemoryStorage, ObjectStorage};
 
@@ -69,6 +71,7 @@ fn checkpoint(fence: &Fence, storage: &dyn CheckpointStorage, n: u64) -> Result<
             range: MaxParallelism(128).range_of(index, 2),
             states: Vec::new(),
             data,
+            native: None,
         };
         let state = OperatorState {
             keyed: Some(keyed),
@@ -151,7 +154,7 @@ fn the_newest_complete_checkpoint_is_restored() {
         (CheckpointId(3), CheckpointId(5))
     );
     assert_eq!(
-        recovered.retained,
+        recovered.retained.into_keys().collect::<Vec<_>>(),
         [CheckpointId(1), CheckpointId(2), CheckpointId(3)]
     );
     assert_eq!(recovered.skipped, []);
@@ -171,16 +174,16 @@ fn a_checkpoint_of_a_newer_host_is_neither_passed_over_nor_deleted() {
     let (storage, fence) = job_with(3);
     let newer = |bytes: &mut Vec<u8>| {
         let text = String::from_utf8(std::mem::take(bytes)).unwrap();
-        *bytes = text.replacen("version=1 ", "version=2 ", 1).into_bytes();
+        *bytes = text.replacen("version=1 ", "version=3 ", 1).into_bytes();
     };
     storage.damage(&manifest_file(3), newer).unwrap();
     let error = latest(&*storage, JOB).unwrap_err();
-    assert!(matches!(error, RestoreError::Newer { version: 2, .. }), "{error}");
+    assert!(matches!(error, RestoreError::Newer { version: 3, .. }), "{error}");
     assert!(
         error.to_string().contains("restore it with a newer host"),
         "{error}"
     );
-    sweep(&fence, &[]).unwrap();
+    sweep(&fence, &BTreeMap::new()).unwrap();
     assert!(storage.read(&manifest_file(2), 0, 1).is_err());
     assert!(storage.read(&manifest_file(3), 0, 1).is_ok());
     assert_eq!(
@@ -218,7 +221,12 @@ fn a_damaged_checkpoint_is_passed_over_for_the_older_one_and_reported() {
             let reported = !(how == "missing" && file == manifest_file(3));
             assert_eq!(recovered.skipped.len(), usize::from(reported), "{file} {how}");
             assert_eq!(recovered.next_id, CheckpointId(4), "its number is not used again");
-            assert_eq!(recovered.retained, [CheckpointId(1), CheckpointId(2)]);
+            assert!(
+                recovered
+                    .retained
+                    .into_keys()
+                    .eq([CheckpointId(1), CheckpointId(2)])
+            );
         }
     }
 }
@@ -320,7 +328,10 @@ fn a_second_host_fences_the_first() {
         error.contains("taken over by another host (epoch 2, ours is 1)"),
         "{error}"
     );
-    assert!(matches!(sweep(&first, &[]), Err(FenceError::Fenced { .. })));
+    assert!(matches!(
+        sweep(&first, &BTreeMap::new()),
+        Err(FenceError::Fenced { .. })
+    ));
     assert!(matches!(delete_job(&first), Err(FenceError::Fenced { .. })));
     checkpoint(&second, &*storage, 3).unwrap();
     assert_eq!(latest_id(&*storage), Some(3));
@@ -386,7 +397,7 @@ fn a_fenced_host_deletes_nothing_of_the_newer_one() {
     let blind = Fence::acquire(Arc::clone(&late) as Arc<dyn CheckpointStorage>, JOB).unwrap();
     let second = acquire(&storage);
     checkpoint(&second, &*storage, 2).unwrap();
-    let refused = delete_checkpoint(&first, CheckpointId(1));
+    let refused = delete_checkpoint(&first, CheckpointId(1), &[]);
     assert!(matches!(refused, Err(FenceError::Fenced { .. })), "{refused:?}");
     assert!(storage.read(&manifest_file(1), 0, 1).is_ok());
     for (name, length) in storage.list(&checkpoint_directory(JOB, CheckpointId(2))).unwrap() {
@@ -394,7 +405,7 @@ fn a_fenced_host_deletes_nothing_of_the_newer_one() {
             .unwrap();
     }
     late.create(&data_file(2, 9), b"of epoch 1").unwrap();
-    delete_checkpoint(&blind, CheckpointId(2)).unwrap();
+    delete_checkpoint(&blind, CheckpointId(2), &[]).unwrap();
     let left = late.list(&checkpoint_directory(JOB, CheckpointId(2))).unwrap();
     assert_eq!(
         left,
@@ -472,7 +483,7 @@ fn run_until_failure(storage: &Arc<FaultyStorage>) -> Option<u64> {
             return completed;
         }
         completed = Some(n);
-        if n > 1 && delete_checkpoint(&fence, CheckpointId(n - 1)).is_err() {
+        if n > 1 && delete_checkpoint(&fence, CheckpointId(n - 1), &[]).is_err() {
             return completed;
         }
     }
@@ -494,4 +505,117 @@ fn a_crash_at_any_write_leaves_the_last_completed_checkpoint_restorable() {
             );
         }
     }
+}
+
+/// The same with a file of its backend that other checkpoints may name; `names` are all that it names.
+fn sharing(fence: &Fence, storage: &dyn CheckpointStorage, id: u64, names: &[&str]) {
+    let files = names.iter().map(|name| {
+        let path = format!("{JOB}/shared/{name}");
+        let written = storage
+            .write(&path, &mut |out| out.write_all(name.as_bytes()))
+            .unwrap();
+        let data = Data::Shared {
+            name: (*name).to_owned(),
+            length: written.length,
+            crc32c: written.crc32c,
+        };
+        ((*name).to_owned(), data)
+    });
+    let keyed = KeyedHandle {
+        range: MaxParallelism(128).range_of(0, 1),
+        states: Vec::new(),
+        data: Data::Inline(Vec::new()),
+        native: Some(NativeState {
+            format: "files-1".to_owned(),
+            numbers: Vec::new(),
+            files: files.collect(),
+        }),
+    };
+    let state = OperatorState {
+        keyed: Some(keyed),
+        ..OperatorState::default()
+    };
+    let mut manifest = latest(storage, JOB).unwrap().latest.unwrap().manifest;
+    manifest.checkpoint = CheckpointId(id);
+    let operator = OperatorManifest {
+        parallelism: 1,
+        subtasks: [(0, state)].into(),
+    };
+    manifest.operators = [(uid("count"), operator)].into();
+    let directory = checkpoint_directory(JOB, CheckpointId(id));
+    fence.write_manifest(storage, &directory, &manifest).unwrap();
+}
+
+fn shared(storage: &dyn CheckpointStorage) -> Vec<String> {
+    let files = storage.list(&format!("{JOB}/shared")).unwrap();
+    files
+        .into_iter()
+        .map(|(name, _)| name.rsplit_once('/').unwrap().1.to_owned())
+        .collect()
+}
+
+#[test]
+fn a_sweep_keeps_shared_files_that_a_kept_checkpoint_names_and_nothing_else_of_ours() {
+    let (storage, fence) = job_with(1);
+    let (a, b, c) = (
+        "e1-a0-v1-s0-o0-c2-0",
+        "e1-a0-v1-s0-o0-c3-0",
+        "e1-a0-v1-s0-o0-c3-1",
+    );
+    sharing(&fence, &*storage, 2, &[a]);
+    sharing(&fence, &*storage, 3, &[a, b]);
+    let newer = "e99-a0-v1-s0-o0-c3-1";
+    for name in [c, newer, "notes.txt"] {
+        storage.create(&format!("{JOB}/shared/{name}"), b"x").unwrap();
+    }
+    let found = latest(&*storage, JOB).unwrap();
+    let named = |id: u64| {
+        found.retained[&CheckpointId(id)]
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!((named(1), named(2), named(3)), (vec![], vec![a], vec![a, b]));
+    sweep(&fence, &found.retained).unwrap();
+    assert_eq!(shared(&*storage), [a, b, newer, "notes.txt"]);
+    // Of the newest a file is gone: the one before is restored.
+    storage.delete(&format!("{JOB}/shared/{b}")).unwrap();
+    assert_eq!(latest_id(&*storage), Some(2));
+    storage.delete(&format!("{JOB}/shared/{a}")).unwrap();
+    assert_eq!(latest_id(&*storage), Some(1));
+}
+
+#[test]
+fn what_a_newer_host_shares_is_not_swept() {
+    let (storage, fence) = job_with(1);
+    let name = "e1-a0-v1-s0-o0-c2-0";
+    sharing(&fence, &*storage, 2, &[name]);
+    checkpoint(&fence, &*storage, 3).unwrap();
+    let newer = |bytes: &mut Vec<u8>| {
+        let text = String::from_utf8(std::mem::take(bytes)).unwrap();
+        *bytes = text.replacen("version=2 ", "version=3 ", 1).into_bytes();
+    };
+    storage.damage(&manifest_file(2), newer).unwrap();
+    let found = latest(&*storage, JOB).unwrap();
+    sweep(&fence, &found.retained).unwrap();
+    assert_eq!(shared(&*storage), [name]);
+}
+
+#[test]
+fn a_checkpoint_that_is_disposed_of_leaves_what_another_beside_it_names() {
+    let (storage, fence) = job_with(1);
+    let (a, b) = ("e1-a0-v1-s0-o0-c2-0", "e1-a0-v1-s0-o0-c3-0");
+    sharing(&fence, &*storage, 2, &[a]);
+    sharing(&fence, &*storage, 3, &[a, b]);
+    let of = |id: u64| {
+        let directory = checkpoint_directory(JOB, CheckpointId(id));
+        let restored = load(&*storage, &directory).unwrap();
+        (directory, restored.manifest)
+    };
+    let (directory, manifest) = of(3);
+    delete_savepoint(&*storage, &directory, &manifest).unwrap();
+    assert_eq!(shared(&*storage), [a]);
+    let (directory, manifest) = of(2);
+    delete_savepoint(&*storage, &directory, &manifest).unwrap();
+    assert_eq!(shared(&*storage), [""; 0]);
 }

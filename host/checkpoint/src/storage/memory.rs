@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use object_store::path::Path;
+
 use super::{CheckpointStorage, Content, StorageError, Written};
 
 /// The largest file of `memory:`, Flink's bound on the state of one operator in one subtask.
@@ -47,6 +49,16 @@ impl MemoryStorage {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Names are what they are in the other storages.
+    fn check_name(&self, name: &str) -> Result<(), StorageError> {
+        let invalid = |what: String| failed(self, name, io::Error::new(io::ErrorKind::InvalidInput, what));
+        match Path::parse(name) {
+            Ok(_) if name.is_empty() => Err(invalid("it is empty".to_owned())),
+            Ok(_) => Ok(()),
+            Err(error) => Err(invalid(error.to_string())),
+        }
+    }
+
     fn not_found(&self, name: &str) -> StorageError {
         StorageError::NotFound {
             name: name.to_owned(),
@@ -57,6 +69,7 @@ impl MemoryStorage {
 
 impl CheckpointStorage for MemoryStorage {
     fn write(&self, name: &str, content: &mut Content<'_>) -> Result<Written, StorageError> {
+        self.check_name(name)?;
         let mut file = MemoryFile {
             bytes: Vec::new(),
             bytes_max: self.file_bytes_max.unwrap_or(u64::MAX),
@@ -72,6 +85,7 @@ impl CheckpointStorage for MemoryStorage {
     }
 
     fn create(&self, name: &str, content: &[u8]) -> Result<(), StorageError> {
+        self.check_name(name)?;
         let mut files = self.files();
         if files.contains_key(name) {
             return Err(StorageError::Exists {

@@ -57,14 +57,6 @@ pub enum JobError {
         /// What is wrong and how to mend it.
         message: String,
     },
-    /// A setting of the job.
-    #[error("setting `{setting}`: {message}")]
-    Setting {
-        /// Which.
-        setting: &'static str,
-        /// What is wrong and how to mend it.
-        message: String,
-    },
     /// The machine gives no thread.
     #[error("the job's master could not be started: {0}; stop other jobs or raise the limit of threads")]
     Executor(#[from] std::io::Error),

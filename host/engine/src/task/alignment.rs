@@ -140,7 +140,7 @@ impl Alignment {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wasmill_model::element::SnapshotKind;
+    use wasmill_model::element::{SnapshotKind, StateFormat};
 
     fn barrier(checkpoint: u64) -> Arc<Barrier> {
         Arc::new(Barrier {
@@ -148,6 +148,7 @@ mod tests {
             kind: SnapshotKind::Checkpoint,
             triggered_at: 0,
             unaligned: false,
+            format: StateFormat::Canonical,
         })
     }
 

@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use wasmill_model::element::Barrier;
+use wasmill_model::element::{Barrier, StateFormat};
 use wasmill_state::backend::StateSize;
 use wasmill_state::keyed;
 use wasmill_state::timers::{TimeDomain, TimerQueue};
 
 use super::chain::Node;
-use super::snapshot::{FrozenKeyed, Part};
+use super::snapshot::{FrozenKeyed, FrozenNative, Part};
 use crate::error::TaskError;
 use crate::executor::PlantedBug;
 
@@ -48,9 +48,26 @@ pub(super) fn freeze(
         PlantedBug::TimersNotSnapshotted => TimerQueue::default(),
         _ => context.timers.clone(),
     };
+    let (mut native, mut base) = (None, None);
     let snapshot = match taken.keyed {
         Some(own) => Some(own),
-        None if is_keyed => Some(keyed::freeze(&mut *context.state, &timers, barrier.checkpoint)?),
+        None if is_keyed => {
+            let state = &mut *context.state;
+            let files = match barrier.format {
+                StateFormat::Canonical => None,
+                StateFormat::Incremental { base: of } => {
+                    base = of;
+                    keyed::freeze_files(state, &timers, barrier.checkpoint)?
+                }
+            };
+            Some(match files {
+                Some((files, timers)) => {
+                    native = Some(files);
+                    timers
+                }
+                None => keyed::freeze(state, &timers, barrier.checkpoint)?,
+            })
+        }
         None => None,
     };
     Ok(Part {
@@ -62,7 +79,11 @@ pub(super) fn freeze(
             range: context.runtime.key_groups,
             states,
             snapshot,
-            bytes_estimate: estimate(size, &timers),
+            bytes_estimate: match &native {
+                Some(_) => estimate(StateSize::default(), &timers),
+                None => estimate(size, &timers),
+            },
+            native: native.map(|files| FrozenNative { files, base }),
         }),
     })
 }

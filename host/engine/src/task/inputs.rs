@@ -234,7 +234,7 @@ mod tests {
     use crate::channel::{Sender, channel};
     use crate::executor::Waker;
     use wasmill_model::batch::BatchBuilder;
-    use wasmill_model::element::SnapshotKind;
+    use wasmill_model::element::{SnapshotKind, StateFormat};
     use wasmill_model::row::RowHeader;
 
     fn inputs(mode: CheckpointMode) -> (Vec<Sender>, Inputs) {
@@ -259,6 +259,7 @@ mod tests {
             kind: SnapshotKind::Checkpoint,
             triggered_at: 0,
             unaligned: false,
+            format: StateFormat::Canonical,
         })
     }
 

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
-use wasmill_checkpoint::handle::{Data, INLINE_BYTES_MAX, KeyedHandle, OperatorState, SubtaskState};
+use wasmill_checkpoint::handle::{
+    Data, INLINE_BYTES_MAX, KeyedHandle, NativeState, OperatorState, SubtaskState,
+};
 use wasmill_checkpoint::in_flight::{self, InFlight};
 use wasmill_checkpoint::layout;
 use wasmill_checkpoint::storage::CheckpointStorage;
@@ -15,7 +17,9 @@ use wasmill_model::function::StateDeclaration;
 use wasmill_model::id::{CheckpointId, JobId, OperatorUid, SubtaskId};
 use wasmill_model::key::KeyGroupRange;
 use wasmill_state::backend::StateSnapshot;
+use wasmill_state::native::NativeSnapshot;
 
+use super::files::{NativeFiles, StoredFiles};
 use super::mailbox::{Reporter, TaskEvent};
 use crate::executor::Executor;
 use crate::lock::lock;
@@ -93,6 +97,15 @@ pub(crate) struct FrozenKeyed {
     pub(crate) snapshot: Box<dyn StateSnapshot>,
     /// Bytes that it will probably take.
     pub(crate) bytes_estimate: u64,
+    /// Entries as files of their backend; then `snapshot` holds timers alone.
+    pub(crate) native: Option<FrozenNative>,
+}
+
+/// Files of a backend, frozen.
+pub(crate) struct FrozenNative {
+    pub(crate) files: NativeSnapshot,
+    /// The checkpoint of which files may be named again.
+    pub(crate) base: Option<CheckpointId>,
 }
 
 /// Writes the snapshots of one subtask.
@@ -101,6 +114,7 @@ pub(crate) struct SnapshotWriter {
     pub(crate) files: Arc<CheckpointFiles>,
     pub(crate) reporter: Reporter,
     pub(crate) epoch: u64,
+    pub(crate) stored: Arc<StoredFiles>,
 }
 
 impl SnapshotWriter {
@@ -111,14 +125,21 @@ impl SnapshotWriter {
             attempt: self.reporter.attempt,
         };
         let subtask = self.reporter.subtask;
-        let files = self.files.clone();
+        let (files, stored) = (self.files.clone(), self.stored.clone());
         let reporter = self.reporter.clone();
         let is_quick = parts
             .iter()
             .all(|part| part.keyed.is_none() && part.in_flight.is_empty());
         let work = move || {
             let written = catch_unwind(AssertUnwindSafe(|| {
-                write(&files.location(checkpoint), writer, subtask, parts)
+                let one = One {
+                    location: files.location(checkpoint),
+                    checkpoint,
+                    writer,
+                    subtask,
+                    stored: &stored,
+                };
+                one.write(parts)
             }));
             reporter.send(match written {
                 Ok(Ok((state, size))) => TaskEvent::Acknowledged {
@@ -142,40 +163,76 @@ impl SnapshotWriter {
     }
 }
 
-fn write(
-    location: &Location,
+/// One checkpoint of one subtask.
+struct One<'a> {
+    location: Location,
+    checkpoint: CheckpointId,
     writer: layout::Writer,
     subtask: SubtaskId,
-    parts: Vec<Part>,
-) -> Result<(SubtaskState, u64), String> {
-    let mut subtask_state = SubtaskState::default();
-    let mut size = 0;
-    for part in parts {
-        let mut state = part.state;
-        size += small_bytes(&state);
-        if !part.in_flight.is_empty() {
-            let file = layout::in_flight_file_name(writer, subtask, part.place);
-            let (data, length) = write_in_flight(location, file, &part.in_flight)
-                .map_err(|reason| format!("records in flight at `{}`: {reason}", part.uid))?;
-            size += length;
-            state.in_flight = Some(data);
+    stored: &'a StoredFiles,
+}
+
+impl One<'_> {
+    fn write(&self, parts: Vec<Part>) -> Result<(SubtaskState, u64), String> {
+        let (location, writer, subtask) = (&self.location, self.writer, self.subtask);
+        let mut subtask_state = SubtaskState::default();
+        let mut size = 0;
+        for part in parts {
+            let mut state = part.state;
+            size += small_bytes(&state);
+            if !part.in_flight.is_empty() {
+                let file = layout::in_flight_file_name(writer, subtask, part.place);
+                let (data, length) = write_in_flight(location, file, &part.in_flight)
+                    .map_err(|reason| format!("records in flight at `{}`: {reason}", part.uid))?;
+                size += length;
+                state.in_flight = Some(data);
+            }
+            if let Some(keyed) = part.keyed {
+                let (keyed, length) = self
+                    .write_keyed(part.place, keyed)
+                    .map_err(|reason| format!("operator `{}`: {reason}", part.uid))?;
+                size += length;
+                state.keyed = Some(keyed);
+            }
+            if state != OperatorState::default() {
+                subtask_state.operators.insert(part.uid, state);
+            }
         }
-        if let Some(keyed) = part.keyed {
-            let file = layout::data_file_name(writer, subtask, part.place);
-            let (data, length) = write_keyed(location, file, keyed.snapshot, keyed.bytes_estimate)
-                .map_err(|reason| format!("operator `{}`: {reason}", part.uid))?;
-            size += length;
-            state.keyed = Some(KeyedHandle {
-                range: keyed.range,
-                states: keyed.states,
-                data,
+        Ok((subtask_state, size))
+    }
+
+    fn write_keyed(&self, place: usize, keyed: FrozenKeyed) -> Result<(KeyedHandle, u64), String> {
+        let file = layout::data_file_name(self.writer, self.subtask, place);
+        let (data, mut length) = write_keyed(&self.location, file, keyed.snapshot, keyed.bytes_estimate)?;
+        let mut handle = KeyedHandle {
+            range: keyed.range,
+            states: keyed.states,
+            data,
+            native: None,
+        };
+        if let Some(FrozenNative { files, base }) = keyed.native {
+            let NativeSnapshot {
+                format,
+                states,
+                files,
+            } = files;
+            let mut sink = NativeFiles::new(&self.location, self.stored.of(place, base), |number| {
+                layout::shared_file_name(self.writer, self.subtask, place, self.checkpoint, number)
+            });
+            files.write(&mut sink).map_err(|error| error.to_string())?;
+            length += sink.bytes();
+            let files = sink.finish();
+            self.stored.keep(place, self.checkpoint, base, files.clone());
+            let (numbers, declarations) = states.into_iter().map(|(id, state)| (id.0, state)).unzip();
+            handle.states = declarations;
+            handle.native = Some(NativeState {
+                format: format.to_owned(),
+                numbers,
+                files,
             });
         }
-        if state != OperatorState::default() {
-            subtask_state.operators.insert(part.uid, state);
-        }
+        Ok((handle, length))
     }
-    Ok((subtask_state, size))
 }
 
 fn write_in_flight(location: &Location, file: String, all: &[InFlight]) -> Result<(Data, u64), String> {

@@ -238,6 +238,7 @@ fn task(
                 },
             },
             epoch: 1,
+            stored: Arc::default(),
         },
         metrics: Arc::default(),
         clock: Arc::new(ManualClock::default()),
@@ -350,6 +351,7 @@ fn barrier(checkpoint: u64) -> StreamElement {
         kind: SnapshotKind::Checkpoint,
         triggered_at: 0,
         unaligned: false,
+        format: StateFormat::Canonical,
     }))
 }
 

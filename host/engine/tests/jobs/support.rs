@@ -91,7 +91,7 @@ impl Job {
             graph: self.graph(),
             registry: self.world.registry(),
             storage: self.storage.clone(),
-            state: Arc::new(MemoryBackends),
+            state: Arc::new(MemoryBackends::default()),
             slots: self.slots,
             restore,
             first_attempt: 0,

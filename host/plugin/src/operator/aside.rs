@@ -13,7 +13,7 @@ use wasmill_engine::output::Output;
 use wasmill_engine::registry::{CustomPartitioner, FunctionPlace};
 use wasmill_engine::time::{Punctuation, TimestampAssigner, WatermarkGenerator};
 use wasmill_model::batch::Batch;
-use wasmill_model::element::{Barrier, SnapshotKind};
+use wasmill_model::element::{Barrier, SnapshotKind, StateFormat};
 use wasmill_model::id::CheckpointId;
 use wasmill_model::key::{KeyGroupRange, MaxParallelism};
 use wasmill_model::row::RowRef;
@@ -149,6 +149,7 @@ impl WatermarkGenerator for PluginWatermarks {
             kind: SnapshotKind::Checkpoint,
             triggered_at: 0,
             unaligned: false,
+            format: StateFormat::Canonical,
         };
         Ok(operator.snapshot(&barrier, context)?.state)
     }

@@ -13,7 +13,7 @@ use wasmill_engine::metrics::OperatorMetrics;
 use wasmill_engine::operator::{Operator, OperatorContext, RuntimeContext};
 use wasmill_engine::output::Output;
 use wasmill_model::batch::{Batch, BatchBuilder};
-use wasmill_model::element::{Barrier, SnapshotKind};
+use wasmill_model::element::{Barrier, SnapshotKind, StateFormat};
 use wasmill_model::graph::JobSettings;
 use wasmill_model::id::{CheckpointId, JobId, OperatorUid};
 use wasmill_model::key::{self, MaxParallelism};
@@ -261,6 +261,7 @@ impl Driver {
             kind: SnapshotKind::Checkpoint,
             triggered_at: 0,
             unaligned: false,
+            format: StateFormat::Canonical,
         };
         Ok(self.operator.snapshot(&barrier, &mut self.context)?.state)
     }

@@ -88,6 +88,7 @@ pub fn validate(context: &Context, path: &Path) -> Result<(), CliError> {
     let registry = PluginRegistry::open(scratch.path(), CompileIn::Child(program), HostLimits::default())?;
     let options = LowerOptions {
         default_parallelism: Settings::default().parallelism,
+        state_backend: Settings::default().state_backend,
         parallelism: None,
         slots: u32::MAX,
     };

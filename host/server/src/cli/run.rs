@@ -122,10 +122,13 @@ fn embedded(
     text: &str,
     job: &ParsedJob,
 ) -> Result<(), CliError> {
+    let given = serve::settings_outside()?;
     let mut settings = Settings {
         slots: args.slots.unwrap_or(EMBEDDED_SLOTS),
         log_level: "warn".to_owned(),
-        storage: serve::storage_settings()?,
+        storage: given.storage,
+        state_backend: given.state_backend,
+        rocksdb: given.rocksdb,
         ..Settings::default()
     };
     if let Some(level) = &args.log_level {

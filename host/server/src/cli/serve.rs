@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use wasmill_checkpoint::storage::StorageSettings;
-
 use super::{CliError, ServeArgs};
 use crate::config::Settings;
 use crate::host::{Host, Recover};
@@ -35,12 +33,11 @@ pub fn serve(args: &ServeArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// How object stores are reached, for commands that are no host: by the settings file of `WASMILL_CONFIG` and the
-/// environment.
-pub fn storage_settings() -> Result<StorageSettings, CliError> {
+/// Settings for commands that are no host that serves: by the file of `WASMILL_CONFIG` and the environment.
+pub fn settings_outside() -> Result<Settings, CliError> {
     let file = std::env::var_os("WASMILL_CONFIG").map(PathBuf::from);
     let (settings, _) = Settings::load(file.as_deref(), environment(), &[])?;
-    Ok(settings.storage)
+    Ok(settings)
 }
 
 /// The process's environment, as far as it is text.

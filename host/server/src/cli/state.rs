@@ -91,7 +91,7 @@ impl From<OfflineError> for CliError {
 
 /// Runs one of them.
 pub fn state(context: &Context, command: StateCommand) -> Result<(), CliError> {
-    let settings = serve::storage_settings()?;
+    let settings = serve::settings_outside()?.storage;
     match command {
         StateCommand::List { path } => list(context, &path, &settings),
         StateCommand::Export { path, output, filter } => {

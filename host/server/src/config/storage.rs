@@ -66,7 +66,7 @@ fn secret(value: &str) -> Result<Secret, String> {
     }
 }
 
-fn boolean(value: &str) -> Result<bool, String> {
+pub(super) fn boolean(value: &str) -> Result<bool, String> {
     match value {
         "true" => Ok(true),
         "false" => Ok(false),

@@ -18,7 +18,6 @@ use wasmill_model::id::{JobId, OperatorUid};
 use wasmill_model::key::MaxParallelism;
 use wasmill_model::time::WATERMARK_NONE;
 use wasmill_plugin::operator::provider::PluginFunctions;
-use wasmill_state::backends::MemoryBackends;
 
 use super::rates::{Rates, Sample};
 use super::store::JobRecord;
@@ -346,12 +345,13 @@ impl Host {
         let record = job.record();
         let mut graph = record.graph.clone();
         secret::resolve(&mut graph)?;
+        let state = self.backends.of(&graph.settings.state_backend, record.id)?;
         let spec = JobSpec {
             id: record.id,
             graph,
             registry: Arc::new(self.registry_of(job)),
             storage: Arc::clone(&self.storage),
-            state: Arc::new(MemoryBackends),
+            state,
             slots: record.slots,
             restore: self.restore_of(job, resumed)?,
             first_attempt: 0,

@@ -50,7 +50,7 @@ pub struct JobFile {
     /// How long tasks may take to end when the job is cancelled or fails; past it the job is over all the same.
     /// Default: `3min`; `0s`: no limit.
     pub cancellation_timeout: Option<DurationText>,
-    /// Where keyed state is held: `memory`.
+    /// Where keyed state is held. Default: the host's, which is `memory` where it has none.
     pub state_backend: Option<StateBackend>,
     /// Limits of the components of this job, by name, such as `memory-bytes-max: 256MiB` or
     /// `call-ms-max: 1s`.
@@ -76,6 +76,9 @@ pub struct Checkpointing {
     /// Whether barriers overtake records, which then become part of the checkpoint, so that it does not wait for a slow
     /// operator. Needs `exactly-once` and one checkpoint at a time. Default: false.
     pub unaligned: Option<bool>,
+    /// A checkpoint holds what has changed since the one before and names the rest again: on a backend with files of its
+    /// own, which is `rocksdb`. Default: false.
+    pub incremental: Option<bool>,
     /// A checkpoint that takes longer is given up. Default: `10min`.
     pub timeout: Option<DurationText>,
     /// Least time from the end of one checkpoint to the trigger of the next. Default: `0s`.
@@ -158,8 +161,38 @@ impl Strategy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StateBackend {
-    /// A hash map in the host's memory.
+    /// Tables in the host's memory (Flink's `hashmap`).
+    #[serde(alias = "hashmap")]
     Memory,
+    /// RocksDB in a local directory, for state larger than memory.
+    Rocksdb,
+}
+
+impl StateBackend {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Memory, Self::Rocksdb];
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Rocksdb => "rocksdb",
+        }
+    }
+
+    /// The backend of a name; Flink's `hashmap` is `memory`.
+    pub fn named(name: &str) -> Option<Self> {
+        let name = if name == "hashmap" { "memory" } else { name };
+        Self::ALL.into_iter().find(|backend| backend.name() == name)
+    }
+
+    /// As Flink's REST calls it.
+    pub fn class(self) -> &'static str {
+        match self {
+            Self::Memory => "HashMapStateBackend",
+            Self::Rocksdb => "EmbeddedRocksDBStateBackend",
+        }
+    }
 }
 
 /// Format of records.

@@ -20,7 +20,7 @@ use wasmill_model::key::MaxParallelism;
 
 use super::ParsedJob;
 use super::error::{JobFileError, suggestion};
-use super::file::Operator;
+use super::file::{Operator, StateBackend};
 use super::span::Step;
 use operator::Plugins;
 
@@ -47,6 +47,8 @@ pub struct LowerOptions {
     pub default_parallelism: u32,
     /// Given at submit: goes over the host's default; the job's own goes over it.
     pub parallelism: Option<u32>,
+    /// Where jobs that say none hold keyed state.
+    pub state_backend: StateBackend,
     /// Slots of the host: a job that needs more is refused.
     pub slots: u32,
 }

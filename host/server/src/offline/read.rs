@@ -64,6 +64,8 @@ pub struct Row {
 
 type Visit<'v> = dyn FnMut(Identity, &[u8]) -> Result<(), OfflineError> + 'v;
 
+type Give<'g> = dyn FnMut(Place, &[u8]) -> Result<(), StateError> + 'g;
+
 impl Savepoint {
     /// Opens what `path` (a directory or URL) names and checks every byte of it.
     pub fn open(path: &str, settings: &StorageSettings) -> Result<Self, OfflineError> {
@@ -116,6 +118,13 @@ impl Savepoint {
         filter: &Filter,
         visit: &mut Visit<'_>,
     ) -> Result<(), OfflineError> {
+        if let Some(native) = &keyed.native {
+            return Err(self.failed(format!(
+                "it is an incremental checkpoint, whose entries lie in files of `{}`: start a job from it and take a savepoint, \
+                 which can be read",
+                native.format
+            )));
+        }
         let mut file = open_data(Arc::clone(&self.storage), &self.restored.directory, &keyed.data)
             .map_err(|error| self.failed(error))?;
         let mut reader = SnapshotReader::open(&mut *file).map_err(|error| self.failed(error))?;
@@ -349,7 +358,7 @@ fn give_entry(
     state: &StateDeclaration,
     group: wasmill_model::key::KeyGroup,
     entry: Entry<'_>,
-    give: &mut dyn FnMut(Place, &[u8]) -> Result<(), StateError>,
+    give: &mut Give<'_>,
 ) -> Result<(), StateError> {
     let place = |key: &[u8], namespace: &[u8], map_key: Option<&[u8]>| Place::Entry {
         group,

@@ -184,6 +184,7 @@ impl Target {
                 length: written.length,
                 crc32c: written.crc32c,
             },
+            native: None,
         })
     }
 

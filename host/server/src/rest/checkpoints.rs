@@ -14,6 +14,7 @@ use super::types::checkpoint::{
 };
 use super::types::name_of;
 use super::{App, find_job};
+use crate::job::file::StateBackend;
 
 fn checkpoint(entry: &CheckpointEntry) -> Checkpoint {
     let class_name = match entry.status {
@@ -103,7 +104,9 @@ pub async fn list(State(host): App, Path(id): Path<String>) -> Result<Json<Check
     responses((status = 200, body = CheckpointConfig), (status = 404, body = Errors)))]
 pub async fn config(State(host): App, Path(id): Path<String>) -> Result<Json<CheckpointConfig>, ApiError> {
     let job = find_job(&host, &id)?;
-    let settings = job.record().graph.settings.checkpointing.clone();
+    let settings = &job.record().graph.settings;
+    let backend = StateBackend::named(&settings.state_backend);
+    let settings = settings.checkpointing.clone();
     // Flink says the greatest number where there are no periodic checkpoints.
     let interval = settings
         .as_ref()
@@ -122,7 +125,7 @@ pub async fn config(State(host): App, Path(id): Path<String>) -> Result<Json<Che
             enabled: settings.retain_on_cancel,
             delete_on_cancellation: !settings.retain_on_cancel,
         },
-        state_backend: "HashMapStateBackend".to_owned(),
+        state_backend: backend.map_or("", StateBackend::class).to_owned(),
         checkpoint_storage: "FileSystemCheckpointStorage".to_owned(),
         unaligned_checkpoints: settings.unaligned,
         tolerable_failed_checkpoints: settings.tolerable_failures,

@@ -122,6 +122,12 @@ impl Cache {
         self.forget_state(state);
     }
 
+    /// Room for the slots of a state of which the store holds entries.
+    pub(super) fn add_stored_state(&mut self, state: usize) {
+        self.add_state(state);
+        self.states[state].is_whole = false;
+    }
+
     /// Memory taken.
     pub(super) fn bytes(&self) -> usize {
         self.page_bytes + self.index_bytes

@@ -5,8 +5,9 @@ use wasmill_model::key::KeyGroup;
 
 use super::layout::Layout;
 use super::list::Chunk;
-use super::settle::Ticket;
+use super::settle::{Taken, Ticket};
 use crate::backend::{FrozenState, StateError, StateId};
+use crate::native::{FileSink, FrozenFiles};
 use crate::snapshot::SnapshotWriter;
 use crate::store::{Column, StoreView};
 use crate::stored_key;
@@ -37,6 +38,30 @@ impl FrozenStore {
             view: ticket.map_or(FrozenView::Empty, FrozenView::Later),
         }
     }
+
+    /// Of a view that is there.
+    pub(super) fn of_view(states: Vec<(StateId, StateDeclaration)>, view: Box<dyn StoreView>) -> Self {
+        let layouts = states.iter().map(|(_, state)| Layout::of(state.kind)).collect();
+        Self {
+            states,
+            layouts,
+            view: FrozenView::Taken(view),
+        }
+    }
+}
+
+/// The store's files of one instant, once it has settled.
+pub(super) struct LaterFiles(pub(super) Ticket);
+
+impl FrozenFiles for LaterFiles {
+    fn write(self: Box<Self>, out: &mut dyn FileSink) -> Result<(), StateError> {
+        match self.0.take()? {
+            Some(Taken::Files(files)) => files.write(out),
+            _ => Err(StateError::Corrupt(
+                "files of the local store were taken twice".to_owned(),
+            )),
+        }
+    }
 }
 
 impl FrozenState for FrozenStore {
@@ -46,7 +71,7 @@ impl FrozenState for FrozenStore {
 
     fn write_group(&mut self, group: KeyGroup, writer: &mut SnapshotWriter<'_>) -> Result<(), StateError> {
         if let FrozenView::Later(ticket) = &self.view
-            && let Some(view) = ticket.view()?
+            && let Some(Taken::View(view)) = ticket.take()?
         {
             self.view = FrozenView::Taken(view);
         }

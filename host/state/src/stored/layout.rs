@@ -2,10 +2,11 @@
 //! value, the map key of a map's entry, and of a list's chunk the number of its first element, the open chunk last.
 //!
 //! In the cache an entry is addressed by the key and what follows it: of a map's entry that is namespace length,
-//! namespace and map key as they are stored, of all others the namespace.
+//! namespace and map key as they are stored, of a list key group and namespace, of a value the namespace. The group of values
+//! and maps is that of the key; a list may have any key in any group.
 
 use wasmill_model::function::StateKind;
-use wasmill_model::key::{self, KeyGroup, MaxParallelism};
+use wasmill_model::key::{self, MaxParallelism};
 
 use super::table_key;
 use crate::backend::{StateId, StateKey};
@@ -36,13 +37,19 @@ impl Layout {
 
     /// The address in the cache; `rest` is memory for it.
     pub(super) fn address<'a>(self, key: &StateKey<'a>, rest: &'a mut Vec<u8>) -> TableKey<'a> {
-        if self != Self::Map {
-            return table_key(key, key.namespace);
-        }
         rest.clear();
-        rest.extend_from_slice(&(key.namespace.len() as u32).to_be_bytes());
-        rest.extend_from_slice(key.namespace);
-        rest.extend_from_slice(key.map_key);
+        match self {
+            Self::Value => return table_key(key, key.namespace),
+            Self::List => {
+                rest.extend_from_slice(&key.group.0.to_be_bytes());
+                rest.extend_from_slice(key.namespace);
+            }
+            Self::Map => {
+                rest.extend_from_slice(&(key.namespace.len() as u32).to_be_bytes());
+                rest.extend_from_slice(key.namespace);
+                rest.extend_from_slice(key.map_key);
+            }
+        }
         table_key(key, rest)
     }
 
@@ -57,15 +64,21 @@ impl Layout {
     }
 
     /// The same from an address in the cache.
-    fn write_addressed(self, out: &mut Vec<u8>, group: KeyGroup, key: &[u8], rest: &[u8]) {
-        out.extend_from_slice(&group.0.to_be_bytes());
+    fn write_addressed(self, out: &mut Vec<u8>, max_parallelism: MaxParallelism, key: &[u8], rest: &[u8]) {
+        let of_key = || max_parallelism.group_of(key::hash(key)).0.to_be_bytes();
         match self {
-            Self::Value => stored_key::encode_prefix(out, key, rest),
-            Self::List => {
+            Self::Value => {
+                out.extend_from_slice(&of_key());
                 stored_key::encode_prefix(out, key, rest);
+            }
+            Self::List => {
+                let (group, namespace) = rest.split_at_checked(2).unwrap_or_default();
+                out.extend_from_slice(group);
+                stored_key::encode_prefix(out, key, namespace);
                 out.extend_from_slice(&OPEN);
             }
             Self::Map => {
+                out.extend_from_slice(&of_key());
                 out.extend_from_slice(&(key.len() as u32).to_be_bytes());
                 out.extend_from_slice(key);
                 out.extend_from_slice(rest);
@@ -97,8 +110,7 @@ pub(super) fn into_changes(
         let id = StateId(state as u16);
         // NOTE: a state that was dropped has nothing in the cache.
         if let Ok(of) = states.get(id) {
-            let group = max_parallelism.group_of(key::hash(key));
-            let write = |out: &mut Vec<u8>| of.held.write_addressed(out, group, key, rest);
+            let write = |out: &mut Vec<u8>| of.held.write_addressed(out, max_parallelism, key, rest);
             changes.push_with(Column(id.0), write, value);
         }
     }

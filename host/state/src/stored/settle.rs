@@ -1,14 +1,15 @@
 //! What checkpoints have taken out of the cache and the store does not have yet.
 //!
-//! A snapshot only collects what is dirty; its own thread writes it to the store and takes the view, while the backend
+//! A snapshot only collects what is dirty; its own thread writes it to the store and takes a view or files, while the backend
 //! goes on with what the cache holds. Whoever needs the store first, that thread or the backend, does it. Invariant:
-//! changes of snapshots are written in the order of the snapshots, and the view of each is taken behind its own and
-//! before any later change.
+//! changes of snapshots are written in the order of the snapshots, and what each wants of the store is taken behind its
+//! own and before any later change.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::backend::StateError;
+use crate::native::FrozenFiles;
 use crate::store::{Changes, OrderedStore, StoreView};
 
 /// A store, and what is on its way to it.
@@ -21,16 +22,32 @@ pub(super) struct Settling {
 struct Queue {
     next: u64,
     waiting: VecDeque<Waiting>,
-    views: BTreeMap<u64, Box<dyn StoreView>>,
+    taken: BTreeMap<u64, Taken>,
 }
 
 struct Waiting {
     ticket: u64,
     changes: Changes,
-    is_wanted: bool,
+    /// `None`: nobody waits for it any more.
+    wanted: Option<Wanted>,
 }
 
-/// The right to one view.
+/// What a snapshot takes of the store.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Its entries.
+    View,
+    /// Its files.
+    Files,
+}
+
+/// The same, taken.
+pub(super) enum Taken {
+    View(Box<dyn StoreView>),
+    Files(Box<dyn FrozenFiles>),
+}
+
+/// The right to what a snapshot takes.
 pub(super) struct Ticket {
     settling: Arc<Settling>,
     ticket: u64,
@@ -54,15 +71,19 @@ impl Settling {
         self.store.entries_estimate()
     }
 
+    pub(super) fn files_format(&self) -> Option<&'static str> {
+        self.store.files_format()
+    }
+
     /// Takes the changes of a snapshot.
-    pub(super) fn freeze(settling: &Arc<Self>, changes: Changes) -> Ticket {
+    pub(super) fn freeze(settling: &Arc<Self>, changes: Changes, wanted: Wanted) -> Ticket {
         let mut queue = settling.queue();
         let ticket = queue.next;
         queue.next += 1;
         queue.waiting.push_back(Waiting {
             ticket,
             changes,
-            is_wanted: true,
+            wanted: Some(wanted),
         });
         Ticket {
             settling: Arc::clone(settling),
@@ -75,11 +96,13 @@ impl Settling {
         while let Some(first) = queue.waiting.front() {
             // After an error it waits on: the next who asks tries again, or fails as well.
             self.store.write(&first.changes)?;
-            let (ticket, is_wanted) = (first.ticket, first.is_wanted);
-            if is_wanted {
-                let view = self.store.view()?;
-                queue.views.insert(ticket, view);
-            }
+            let (ticket, wanted) = (first.ticket, first.wanted);
+            let taken = match wanted {
+                Some(Wanted::View) => Some(Taken::View(self.store.view()?)),
+                Some(Wanted::Files) => Some(Taken::Files(self.store.files()?)),
+                None => None,
+            };
+            queue.taken.extend(taken.map(|taken| (ticket, taken)));
             queue.waiting.pop_front();
         }
         Ok(queue)
@@ -92,19 +115,19 @@ impl Settling {
 }
 
 impl Ticket {
-    /// The view; none where it was taken before.
-    pub(super) fn view(&self) -> Result<Option<Box<dyn StoreView>>, StateError> {
-        Ok(self.settling.settle()?.views.remove(&self.ticket))
+    /// What was taken; none where it was handed out before.
+    pub(super) fn take(&self) -> Result<Option<Taken>, StateError> {
+        Ok(self.settling.settle()?.taken.remove(&self.ticket))
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut queue = self.settling.queue();
-        queue.views.remove(&self.ticket);
+        queue.taken.remove(&self.ticket);
         let waiting = queue.waiting.iter_mut();
         waiting
             .filter(|waiting| waiting.ticket == self.ticket)
-            .for_each(|waiting| waiting.is_wanted = false);
+            .for_each(|waiting| waiting.wanted = None);
     }
 }

@@ -12,7 +12,7 @@ use crate::backend::{KeyedStateBackend, StateError};
 type Clause = fn(Make<'_>) -> Result<(), StateError>;
 
 /// What every backend keeps, by name.
-const CLAUSES: [(&str, Clause); 20] = [
+const CLAUSES: [(&str, Clause); 21] = [
     (
         "a value reads as it was written, and an empty one is not none",
         cases::values_read_as_written,
@@ -76,6 +76,10 @@ const CLAUSES: [(&str, Clause); 20] = [
     (
         "the keys of a state are gone through, whatever states were dropped",
         cases::keys_are_gone_through_beside_dropped_states,
+    ),
+    (
+        "lists of one key in several key groups are apart",
+        cases::lists_of_one_key_in_several_groups_are_apart,
     ),
     (
         "a call that does not fit is an error that names the state",

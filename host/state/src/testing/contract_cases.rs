@@ -577,6 +577,57 @@ pub(super) fn keys_are_gone_through_beside_dropped_states(make: Make<'_>) -> Out
     Ok(())
 }
 
+pub(super) fn lists_of_one_key_in_several_groups_are_apart(make: Make<'_>) -> Outcome {
+    let mut backend = make(MAX_PARALLELISM.range_of(0, 1));
+    let list = backend.register(&declaration("list", StateKind::List, 1))?;
+    let of = |group: u16| StateKey {
+        group: KeyGroup(group),
+        ..state_key(b"", b"window", b"")
+    };
+    for group in [3, 100, 7] {
+        backend.append(list, of(group), &group.to_le_bytes())?;
+    }
+    let elements = |backend: &mut dyn KeyedStateBackend, group: u16| {
+        let mut page = Page::default();
+        backend.list_page(list, of(group), 0, 1_000, &mut page)?;
+        Ok::<_, StateError>(
+            page.entries
+                .into_iter()
+                .map(|(_, element)| element)
+                .collect::<Vec<_>>(),
+        )
+    };
+    backend.clear(list, of(7))?;
+    let mut restored = restored(make, &mut *backend)?;
+    for backend in [&mut *backend, &mut *restored] {
+        backend.register(&declaration("list", StateKind::List, 1))?;
+        for (group, expected) in [(3, 1), (100, 1), (7, 0), (8, 0)] {
+            assert_eq!(
+                elements(backend, group)?,
+                vec![group.to_le_bytes().to_vec(); expected]
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A backend of the same groups with what another has.
+fn restored(
+    make: Make<'_>,
+    backend: &mut dyn KeyedStateBackend,
+) -> Result<Box<dyn KeyedStateBackend>, StateError> {
+    let file = write(keyed::freeze(backend, &TimerQueue::default(), CheckpointId(1))?)?;
+    let mut restored = make(backend.range());
+    let range = restored.range();
+    keyed::restore(
+        &mut file.as_slice(),
+        range,
+        &mut *restored,
+        &mut TimerQueue::default(),
+    )?;
+    Ok(restored)
+}
+
 pub(super) fn misuse_is_an_error(make: Make<'_>) -> Outcome {
     let range = KeyGroupRange { start: 0, end: 1 };
     let mut backend = make(range);

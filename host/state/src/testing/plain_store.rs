@@ -5,9 +5,16 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::backend::StateError;
+use wasmill_model::key::{self, KeyGroupRange, MaxParallelism};
+
+use crate::backend::{KeyedStateBackend, StateError};
+use crate::backends::{NativeReader, Place, StateBackends};
+use crate::native::{FileSink, FileSource, FrozenFiles, NativeState, unknown_format};
 use crate::store::{Changes, Column, Keys, OrderedStore, StoreView, Visit};
-use crate::stored::StoreSource;
+use crate::stored::{StoreSource, StoredBackend, read_store};
+
+/// Of its files.
+const FORMAT: &str = "plain-1";
 
 type Columns = BTreeMap<Column, Arc<BTreeMap<Vec<u8>, Vec<u8>>>>;
 
@@ -89,6 +96,14 @@ impl OrderedStore for PlainStore {
         Ok(Box::new(PlainView(self.columns().clone())))
     }
 
+    fn files_format(&self) -> Option<&'static str> {
+        Some(FORMAT)
+    }
+
+    fn files(&self) -> Result<Box<dyn FrozenFiles>, StateError> {
+        Ok(Box::new(PlainFiles(self.columns().clone())))
+    }
+
     fn entries_estimate(&self) -> u64 {
         self.columns().values().map(|entries| entries.len() as u64).sum()
     }
@@ -107,6 +122,115 @@ impl StoreView for PlainView {
             }
         }
         Ok(())
+    }
+}
+
+/// A file for each column and key group, named by what is in it: what has not changed has the name that it had.
+struct PlainFiles(Columns);
+
+impl FrozenFiles for PlainFiles {
+    fn write(self: Box<Self>, out: &mut dyn FileSink) -> Result<(), StateError> {
+        for (column, entries) in &self.0 {
+            let mut groups: BTreeMap<&[u8], Vec<u8>> = BTreeMap::new();
+            for (key, value) in &**entries {
+                let file = groups.entry(key.get(..2).unwrap_or_default()).or_default();
+                for part in [key, value] {
+                    file.extend_from_slice(&(part.len() as u32).to_le_bytes());
+                    file.extend_from_slice(part);
+                }
+            }
+            for file in groups.values() {
+                let name = format!("{}-{:016x}", column.0, key::hash(file));
+                if !out.reuse(&name) {
+                    out.put(&name, &mut file.as_slice(), true)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads them back.
+fn read(files: &mut dyn FileSource) -> Result<PlainStore, StateError> {
+    let broken = || StateError::Corrupt("a file of a plain store is broken".to_owned());
+    let store = PlainStore::default();
+    for name in files.names() {
+        let column = name.split_once('-').and_then(|(column, _)| column.parse().ok());
+        let column = Column(column.ok_or_else(broken)?);
+        let mut content = Vec::new();
+        files.copy(&name, &mut content)?;
+        let mut rest = &content[..];
+        let mut part = || {
+            let length = rest
+                .split_off(..4)
+                .map(|bytes| bytes.try_into().map(u32::from_le_bytes));
+            let length = length.and_then(Result::ok).ok_or_else(broken)?;
+            rest.split_off(..length as usize)
+                .map(<[u8]>::to_vec)
+                .ok_or_else(broken)
+        };
+        let mut read = 0;
+        while read < content.len() {
+            let (key, value) = (part()?, part()?);
+            read += 8 + key.len() + value.len();
+            Arc::make_mut(store.columns().entry(column).or_default()).insert(key, value);
+        }
+    }
+    Ok(store)
+}
+
+/// Backends over plain stores, which hand over files.
+pub struct PlainBackends {
+    /// What the cache of each may take.
+    pub cache_bytes: usize,
+}
+
+impl StateBackends for PlainBackends {
+    fn open(
+        &self,
+        _: Place<'_>,
+        range: KeyGroupRange,
+        max_parallelism: MaxParallelism,
+    ) -> Box<dyn KeyedStateBackend> {
+        let source = self.source(Arc::default());
+        Box::new(StoredBackend::new(range, max_parallelism, Box::new(source)))
+    }
+
+    fn adopt(
+        &self,
+        _: Place<'_>,
+        max_parallelism: MaxParallelism,
+        native: &mut NativeState<'_>,
+    ) -> Result<Option<Box<dyn KeyedStateBackend>>, StateError> {
+        let store = Arc::new(read(native.files)?);
+        let source = Box::new(self.source(Arc::clone(&store)));
+        let groups = (native.range, max_parallelism);
+        let adopted = StoredBackend::adopt(groups, source, store, native.states, native.numbers)?;
+        Ok(adopted.map(|backend| Box::new(backend) as Box<dyn KeyedStateBackend>))
+    }
+}
+
+impl PlainBackends {
+    fn source(&self, store: Arc<PlainStore>) -> PlainSource {
+        PlainSource {
+            store,
+            cache_bytes: self.cache_bytes,
+        }
+    }
+}
+
+impl NativeReader for PlainBackends {
+    fn read_native(
+        &self,
+        _: Place<'_>,
+        native: &mut NativeState<'_>,
+        backend: &mut dyn KeyedStateBackend,
+    ) -> Result<(), StateError> {
+        if native.format != FORMAT {
+            return Err(unknown_format(native.format));
+        }
+        let store = read(native.files)?;
+        read_store(&store, native.states, native.numbers, native.range, backend)
     }
 }
 

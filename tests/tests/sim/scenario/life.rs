@@ -8,7 +8,8 @@ use wasmill_checkpoint::storage::CheckpointStorage;
 use wasmill_checkpoint::storage::testing::{Fault, FaultyStorage};
 use wasmill_engine::job::{JobHandle, JobSpec, RestoreFrom, start};
 use wasmill_model::id::JobId;
-use wasmill_state::backends::MemoryBackends;
+use wasmill_state::backends::{MemoryBackends, StateBackends};
+use wasmill_state::testing::plain_store::PlainBackends;
 
 use super::Scenario;
 use crate::job;
@@ -27,6 +28,17 @@ pub(super) struct Life {
 }
 
 impl Scenario {
+    /// Another one in each life: whatever the one before has written is read.
+    fn backends(&self) -> Arc<dyn StateBackends> {
+        let mut random = Random::new(self.seed.wrapping_mul(17).wrapping_add(u64::from(self.lives)));
+        let cache_bytes = [0, 20_000, 1 << 20][random.below(3) as usize];
+        let plain = Arc::new(PlainBackends { cache_bytes });
+        match random.once_in(2) {
+            true => plain,
+            false => Arc::new(MemoryBackends::reading(plain)),
+        }
+    }
+
     pub(super) fn start(&mut self, job: JobId, from: Option<&str>) -> Result<Life, String> {
         self.lives += 1;
         let mut choices = Random::new(self.seed.wrapping_mul(31).wrapping_add(u64::from(self.lives)));
@@ -47,7 +59,7 @@ impl Scenario {
             graph: self.shape.graph(&mut self.random)?,
             registry: job::registry(&self.shape, &self.external, &executor),
             storage: storage.clone(),
-            state: Arc::new(MemoryBackends),
+            state: self.backends(),
             slots: 8,
             restore: self.restore_from(job, from, &storage),
             first_attempt: self.lives * 1_000,

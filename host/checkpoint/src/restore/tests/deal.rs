@@ -11,6 +11,7 @@ fn operator(parallelism: u32, mode: OperatorStateMode, elements: &[Vec<u8>]) -> 
                 range: MaxParallelism(128).range_of(index, parallelism),
                 states: Vec::new(),
                 data: Data::Inline(vec![index as u8]),
+                native: None,
             }),
             lists: vec![OperatorList {
                 name: "list".to_owned(),

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder};
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{BackoffConfig, ObjectStore, RetryConfig};
+use object_store::{BackoffConfig, ObjectStore, RetryConfig, StaticCredentialProvider};
 use url::Url;
 
 use self::http::Connector;
@@ -136,9 +136,16 @@ fn gcs(url: &Url, settings: &StorageSettings, retry: RetryConfig, connector: Con
         .with_retry(retry)
         .with_http_connector(connector);
     if let Some(endpoint) = &gcs.endpoint {
-        builder = builder
-            .with_base_url(endpoint.trim_end_matches('/'))
-            .with_skip_signature(gcs.service_account_file.is_none());
+        builder = builder.with_base_url(endpoint.trim_end_matches('/'));
+        if gcs.service_account_file.is_none() {
+            // NOTE: without a signature `object_store` asks for a token all the same when it writes.
+            let nobody = GcpCredential {
+                bearer: String::new(),
+            };
+            builder = builder
+                .with_skip_signature(true)
+                .with_credentials(Arc::new(StaticCredentialProvider::new(nobody)));
+        }
     }
     if let Some(file) = &gcs.service_account_file {
         builder = builder.with_service_account_path(file.to_string_lossy());

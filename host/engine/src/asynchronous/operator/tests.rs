@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use proptest::prelude::*;
 use wasmill_model::batch::BatchBuilder;
-use wasmill_model::element::SnapshotKind;
+use wasmill_model::element::{SnapshotKind, StateFormat};
 use wasmill_model::graph::asynchronous::{OutputMode, RetrySpec};
 use wasmill_model::id::{CheckpointId, JobId, OperatorUid};
 use wasmill_model::key::MaxParallelism;
@@ -212,6 +212,7 @@ impl Driven {
             kind: SnapshotKind::Checkpoint,
             triggered_at: 0,
             unaligned: false,
+            format: StateFormat::Canonical,
         };
         let taken = self.operator.snapshot(&barrier, &mut self.context).unwrap();
         self.client = Client::default();

@@ -96,7 +96,8 @@ impl Master {
         settings.unaligned &= !self.connectors.drive_clock();
         let coordinator = self
             .coordinator
-            .get_or_insert_with(|| Coordinator::new(settings, subtasks, next_id, retained));
+            .get_or_insert_with(|| Coordinator::new(settings, subtasks, next_id));
+        coordinator.set_retained(retained);
         if let Some(from) = &from {
             coordinator.on_restored(RestoredEntry {
                 id: from.checkpoint,
@@ -167,7 +168,8 @@ impl Master {
                 self.tell(&Command::Complete(checkpoint));
             }
             Action::NotifyAborted { checkpoint } => self.tell(&Command::Abort(checkpoint)),
-            Action::DeleteCheckpoint { checkpoint } => self.delete_checkpoint(checkpoint),
+            Action::DeleteCheckpoint { checkpoint, shared } => self.delete_checkpoint(checkpoint, shared),
+            Action::DeleteShared { names } => self.delete_shared(names),
             Action::DeleteFiles {
                 checkpoint, names, ..
             } => {
@@ -232,12 +234,22 @@ impl Master {
         }
     }
 
-    fn delete_checkpoint(&mut self, checkpoint: CheckpointId) {
+    fn delete_checkpoint(&mut self, checkpoint: CheckpointId, shared: Vec<String>) {
         let Some(fence) = self.fence.clone() else { return };
         let job = self.spec.id;
         self.delete(format!("delete {checkpoint}"), move || {
-            if let Err(error) = retention::delete_checkpoint(&fence, checkpoint) {
+            if let Err(error) = retention::delete_checkpoint(&fence, checkpoint, &shared) {
                 tracing::warn!(%job, %checkpoint, %error, "a checkpoint could not be deleted");
+            }
+        });
+    }
+
+    fn delete_shared(&mut self, names: Vec<String>) {
+        let Some(fence) = self.fence.clone() else { return };
+        let job = self.spec.id;
+        self.delete(format!("delete files {job}"), move || {
+            if let Err(error) = retention::delete_shared(&fence, &names) {
+                tracing::warn!(%job, %error, "shared files of checkpoints could not be deleted");
             }
         });
     }
@@ -300,8 +312,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use wasmill_checkpoint::layout;
-    use wasmill_checkpoint::storage::testing::{Fault, FaultyStorage};
     use wasmill_checkpoint::stats::SavepointTrigger;
+    use wasmill_checkpoint::storage::testing::{Fault, FaultyStorage};
     use wasmill_checkpoint::storage::{CheckpointStorage, MemoryStorage, StorageError};
     use wasmill_model::id::JobId;
     use wasmill_model::key::MaxParallelism;
@@ -349,7 +361,7 @@ mod tests {
                 directory,
             };
             let result = write(&fence, &location, &part(&fence), done(kind, destination));
-            let deleted = retention::delete_checkpoint(&fence, CheckpointId(4));
+            let deleted = retention::delete_checkpoint(&fence, CheckpointId(4), &[]);
             assert!(matches!(deleted, Err(FenceError::Fenced { .. })), "{deleted:?}");
             storage.read(&manifest_name(&location.directory), 0, 1).unwrap();
             result

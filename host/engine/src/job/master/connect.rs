@@ -45,15 +45,8 @@ impl Connectors {
     }
 }
 
-/// Plans the job and checks its settings.
+/// Plans the job.
 pub(super) fn plan(spec: &JobSpec) -> Result<JobPlan, JobError> {
-    let settings = &spec.graph.settings;
-    if settings.state_backend != "memory" {
-        return Err(JobError::Setting {
-            setting: "state-backend",
-            message: format!("`{}` is not known here: set `memory`", settings.state_backend),
-        });
-    }
     Ok(JobPlan::new(&spec.graph, MaxParallelism::DEFAULT, spec.slots)?)
 }
 

@@ -169,8 +169,7 @@ impl Master {
         let mut counters = Counters::default();
         let (edges, routes) = self.edges(vertex, subtask, channels)?;
         let mut head = None;
-        let mut entry = Vec::new();
-        let mut nodes = Vec::new();
+        let (mut entry, mut nodes) = (Vec::new(), Vec::new());
         for (place, chained) in vertex.operators.iter().enumerate() {
             let runtime = self.runtime(vertex, chained, subtask);
             let metrics = Arc::new(OperatorMetrics::default());
@@ -221,6 +220,7 @@ impl Master {
                     subtask,
                 },
                 epoch: self.fence.as_ref().map_or(0, |fence| fence.epoch()),
+                stored: Arc::default(),
             },
             metrics: counters.task.clone(),
             clock: self.clock.clone(),

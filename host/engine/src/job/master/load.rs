@@ -2,26 +2,32 @@
 //!
 //! Invariant: a subtask gets exactly the key groups that it owns.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use wasmill_checkpoint::handle::Data;
 use wasmill_checkpoint::in_flight::{self, InFlight, InFlightPlace};
-use wasmill_checkpoint::restore::{self, InFlightPart, KeyedPart};
+use wasmill_checkpoint::restore::{self, InFlightPart, KeyedPart, NativePart};
 use wasmill_model::batch::BatchBuilder;
 use wasmill_model::graph::Partitioner;
 use wasmill_model::id::{OperatorUid, SubtaskId, VertexId};
 use wasmill_model::key::{KeyGroup, KeyGroupRange, MaxParallelism};
 use wasmill_model::row::RowRef;
-use wasmill_state::backend::{KeyedStateBackend, StateError};
+use wasmill_state::backend::{KeyedStateBackend, StateError, StateId};
 use wasmill_state::backends::{Place, StateBackends};
 use wasmill_state::keyed;
+use wasmill_state::native::{FileSource, NativeState};
 use wasmill_state::timers::TimerQueue;
 
 use super::{Done, Master, Phase};
 use crate::error::TaskError;
 use crate::plan::JobPlan;
 use crate::task::snapshot::Location;
+
+/// Files are copied in pieces of so many bytes.
+const COPY_BYTES: u64 = 1 << 20;
 
 /// Keyed state and timers of one operator in one subtask.
 pub(super) struct KeyedState {
@@ -153,9 +159,19 @@ impl Load {
             subtask: self.share.index,
             attempt: self.attempt,
         };
-        let mut state = KeyedState::empty(&*self.state, place, self.range, self.max_parallelism);
+        let mut state = match &self.parts[..] {
+            [only] => self.adopt(place, only).map_err(named)?,
+            _ => None,
+        };
+        let adopted = state.is_some();
+        let mut state = state
+            .take()
+            .unwrap_or_else(|| KeyedState::empty(&*self.state, place, self.range, self.max_parallelism));
         for part in &self.parts {
             self.read(part, &mut state).map_err(named)?;
+            if !adopted && let Some(native) = &part.native {
+                self.read_native(place, part, native, &mut state).map_err(named)?;
+            }
         }
         let mut in_flight = Vec::new();
         for part in &self.in_flight {
@@ -178,16 +194,102 @@ impl Load {
         in_flight::decode(&bytes.into()).map_err(|error| external(error.to_string()))
     }
 
+    /// The backend's own files, as they are.
+    fn adopt(&self, place: Place<'_>, part: &KeyedPart) -> Result<Option<KeyedState>, TaskError> {
+        let Some(native) = part.native.as_ref().filter(|native| native.range == self.range) else {
+            return Ok(None);
+        };
+        let adopt = |state: &mut NativeState<'_>| self.state.adopt(place, self.max_parallelism, state);
+        let backend = self.with_files(part, native, adopt)?;
+        Ok(backend.map(|backend| KeyedState {
+            backend,
+            timers: TimerQueue::default(),
+        }))
+    }
+
+    fn read_native(
+        &self,
+        place: Place<'_>,
+        part: &KeyedPart,
+        native: &NativePart,
+        state: &mut KeyedState,
+    ) -> Result<(), TaskError> {
+        let backend = &mut *state.backend;
+        self.with_files(part, native, |files| {
+            self.state.read_native(place, files, backend)
+        })
+    }
+
+    fn with_files<T>(
+        &self,
+        part: &KeyedPart,
+        native: &NativePart,
+        read: impl FnOnce(&mut NativeState<'_>) -> Result<T, StateError>,
+    ) -> Result<T, TaskError> {
+        let mut files = StoredNative {
+            location: &self.location,
+            files: &native.state.files,
+        };
+        let numbers: Vec<_> = native
+            .state
+            .numbers
+            .iter()
+            .map(|number| StateId(*number))
+            .collect();
+        let mut state = NativeState {
+            format: &native.state.format,
+            range: native.range,
+            states: &part.states,
+            numbers: &numbers,
+            files: &mut files,
+        };
+        read(&mut state).map_err(unread)
+    }
+
     fn read(&self, part: &KeyedPart, state: &mut KeyedState) -> Result<(), TaskError> {
         let storage = Arc::clone(&self.location.storage);
         let mut file = restore::open_data(storage, &self.location.directory, &part.data)
             .map_err(|error| TaskError::external(error.to_string()))?;
         let restored = keyed::restore(&mut *file, part.range, &mut *state.backend, &mut state.timers);
-        restored.map_err(|error| match error {
-            // Files were whole when the checkpoint was chosen: storage has given other bytes since.
-            StateError::Corrupt(_) | StateError::Io(_) => TaskError::external(error.to_string()),
-            _ => TaskError::from(error),
-        })
+        restored.map_err(unread)
+    }
+}
+
+fn unread(error: StateError) -> TaskError {
+    match error {
+        // Files were whole when the checkpoint was chosen: storage has given other bytes since.
+        StateError::Corrupt(_) | StateError::Io(_) => TaskError::external(error.to_string()),
+        _ => TaskError::from(error),
+    }
+}
+
+/// Files of a backend in a checkpoint.
+struct StoredNative<'a> {
+    location: &'a Location,
+    files: &'a BTreeMap<String, Data>,
+}
+
+impl FileSource for StoredNative<'_> {
+    fn names(&self) -> Vec<String> {
+        self.files.keys().cloned().collect()
+    }
+
+    fn copy(&mut self, name: &str, out: &mut dyn Write) -> Result<(), StateError> {
+        let missing = || StateError::Corrupt(format!("it holds no file `{name}`"));
+        let data = self.files.get(name).ok_or_else(missing)?;
+        let storage = Arc::clone(&self.location.storage);
+        let mut file =
+            restore::open_data(storage, &self.location.directory, data).map_err(io::Error::other)?;
+        let (mut offset, length) = (0, file.len());
+        let mut buffer = vec![0; length.min(COPY_BYTES) as usize];
+        while offset < length {
+            let piece = (length - offset).min(COPY_BYTES);
+            let buffer = buffer.get_mut(..piece as usize).unwrap_or_default();
+            file.read_at(offset, buffer)?;
+            out.write_all(buffer)?;
+            offset += piece;
+        }
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 //! Invariant: the order of it. The fence before the search, so that no other host completes a checkpoint
 //! after it; the sweep before the sinks, so that nothing is ever restored whose transactions were aborted.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use wasmill_checkpoint::fence::{Fence, FenceError};
@@ -18,14 +19,17 @@ use crate::job::{JobSpec, RestoreFrom};
 use crate::sink::SinkRecovery;
 use crate::task::snapshot::Location;
 
+/// Checkpoints, each with the shared files that it names.
+type Retained = BTreeMap<CheckpointId, BTreeSet<String>>;
+
 /// What an attempt starts from.
 pub(super) struct Prepared {
     pub(super) fence: Arc<Fence>,
     /// `None`: from the sources' start.
     pub(super) from: Option<From>,
     pub(super) plan: RestorePlan,
-    /// The job's completed checkpoints that are kept, oldest first.
-    pub(super) retained: Vec<CheckpointId>,
+    /// The job's completed checkpoints that are kept, each with the shared files that it names.
+    pub(super) retained: Retained,
     pub(super) next_id: CheckpointId,
     /// The job had come to its end and only had to commit: that is done.
     pub(super) complete: bool,
@@ -95,7 +99,11 @@ impl Preparation {
         let stopped = !fresh && recovered.stopped.is_some();
         let chosen = if fresh { Ok(None) } else { self.choose(&recovered) };
         let chosen = chosen.map_err(|error| error.knowing(stopped))?;
-        let retained = if fresh { Vec::new() } else { recovered.retained };
+        let retained = if fresh {
+            Retained::new()
+        } else {
+            recovered.retained
+        };
         let complete = chosen.as_ref().is_some_and(|c| c.complete);
         let plan = self.start_from(chosen.as_ref(), &fence, &retained);
         let plan = plan.map_err(|error| error.knowing(complete))?;
@@ -114,7 +122,7 @@ impl Preparation {
         &self,
         chosen: Option<&Chosen>,
         fence: &Fence,
-        retained: &[CheckpointId],
+        retained: &Retained,
     ) -> Result<RestorePlan, PrepareError> {
         let plan = self.deal_out(chosen)?;
         let own = chosen.filter(|c| c.own).map(|c| c.restored.manifest.checkpoint);

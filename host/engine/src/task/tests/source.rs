@@ -61,6 +61,7 @@ fn a_source_without_credit_goes_on_after_a_stop_that_was_given_up() {
         kind: SnapshotKind::StopWithSavepoint,
         triggered_at: 0,
         unaligned: false,
+        format: StateFormat::Canonical,
     };
     bench.commands.send(Command::Trigger {
         barrier: Arc::new(stop),

@@ -328,6 +328,7 @@ fn a_drain_lets_the_last_watermark_out_after_the_barriers_before_it() {
             kind,
             triggered_at: 0,
             unaligned: false,
+            format: StateFormat::Canonical,
         })
     };
     let trigger = |barrier, drain| drive.commands.send(Command::Trigger { barrier, drain });

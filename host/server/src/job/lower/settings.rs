@@ -37,7 +37,11 @@ pub(super) fn settings(job: &ParsedJob, options: LowerOptions) -> Result<JobSett
         buffer_timeout_ms: ms(file.buffer_timeout, defaults.buffer_timeout_ms),
         cancellation_timeout_ms: ms(file.cancellation_timeout, defaults.cancellation_timeout_ms),
         limits: limits(job)?,
-        state_backend: defaults.state_backend,
+        state_backend: file
+            .state_backend
+            .unwrap_or(options.state_backend)
+            .name()
+            .to_owned(),
     })
 }
 
@@ -136,6 +140,7 @@ fn checkpointing(job: &ParsedJob, given: &Checkpointing) -> Result<CheckpointSet
     let defaults = CheckpointSettings::default();
     Ok(CheckpointSettings {
         unaligned: given.unaligned.unwrap_or(defaults.unaligned),
+        incremental: given.incremental.unwrap_or(defaults.incremental),
         interval_ms: given.interval.0,
         mode: match given.mode {
             Some(Mode::AtLeastOnce) => CheckpointMode::AtLeastOnce,

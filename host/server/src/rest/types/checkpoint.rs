@@ -216,7 +216,7 @@ pub struct CheckpointConfig {
     pub max_concurrent: u32,
     /// Whether they are kept.
     pub externalization: Externalization,
-    /// `HashMapStateBackend`.
+    /// `HashMapStateBackend` or `EmbeddedRocksDBStateBackend`.
     pub state_backend: String,
     /// `FileSystemCheckpointStorage`.
     pub checkpoint_storage: String,
