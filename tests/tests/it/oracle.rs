@@ -12,12 +12,18 @@ fn kept(seed: u64) -> PathBuf {
 }
 
 fn agree(scope: Scope, seeds: &[u64]) -> Result<()> {
+    agree_of(&[], scope, seeds)
+}
+
+/// Of these cases alone, or of all.
+fn agree_of(names: &[&str], scope: Scope, seeds: &[u64]) -> Result<()> {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     // Less than the states of any case: what RocksDB holds is read from it.
     let mut runner = Runner::start(&[("WASMILL_ROCKSDB_CACHE_SIZE", "1KiB")])?;
     let table = flink::directory().join("cases.jsonl");
     let mut failures = Vec::new();
     for seed in seeds.iter().copied() {
-        for case in Case::read_all(&kept(seed), &table, &[])? {
+        for case in Case::read_all(&kept(seed), &table, &names)? {
             match runner.run(&case, scope)? {
                 Outcome::Agrees => {}
                 Outcome::Differs(how) | Outcome::NotYet(how) => {
@@ -93,8 +99,14 @@ fn kept_cases_agree_with_flink_when_restored_in_the_middle_on_the_other_backend(
         restore: Some(seed),
         ..Scope::default()
     };
-    agree(scope(Backend::Memory, Backend::Rocksdb, 2), &[1])?;
-    agree(scope(Backend::Rocksdb, Backend::Memory, 3), &[2])
+    let names = [
+        "timers-order",
+        "timers-both",
+        "session-elements",
+        "count-tumbling",
+    ];
+    agree_of(&names, scope(Backend::Memory, Backend::Rocksdb, 2), &[1])?;
+    agree_of(&names, scope(Backend::Rocksdb, Backend::Memory, 3), &[2])
 }
 
 #[test]
