@@ -177,18 +177,19 @@ impl Inputs {
             }
             StreamElement::Barrier(barrier) => {
                 let aligned = self.alignment.on_barrier(channel, &barrier);
-                return aligned.map_or(Received::Nothing, Received::Barrier);
+                return aligned.map_or_else(|| self.begin_tick(), Received::Barrier);
             }
             StreamElement::Tick(tick) => {
-                let begins = self.ticks.on_tick(channel, tick);
-                return begins.map_or(Received::Nothing, Received::Tick);
+                self.ticks.on_tick(channel, tick);
+                return self.begin_tick();
             }
             StreamElement::End => {
                 self.channels[channel].ended = true;
-                let all = self.channels.iter().all(|c| c.ended);
-                let begins = self.ticks.on_end(channel).map(Received::Tick);
-                let rest = if all { Received::End } else { Received::Nothing };
-                return begins.unwrap_or(rest);
+                self.ticks.on_end(channel);
+                return match self.channels.iter().all(|channel| channel.ended) {
+                    true => Received::End,
+                    false => self.begin_tick(),
+                };
             }
             StreamElement::Watermark(watermark) => TimeSignal::Watermark(watermark),
             StreamElement::Idle => TimeSignal::Idle,
@@ -200,6 +201,11 @@ impl Inputs {
         }
         self.on_signal(channel, signal);
         self.ready.pop_front().unwrap_or(Received::Nothing)
+    }
+
+    fn begin_tick(&mut self) -> Received {
+        let begins = self.ticks.begin(|channel| self.alignment.is_held(channel));
+        begins.map_or(Received::Nothing, Received::Tick)
     }
 
     fn on_signal(&mut self, channel: usize, signal: TimeSignal) {
@@ -279,6 +285,31 @@ mod tests {
         senders[1].try_send(StreamElement::Barrier(barrier())).unwrap();
         assert_eq!(inputs.receive(), Some(Received::Barrier(barrier())));
         assert_eq!(inputs.receive(), Some(records(0)));
+    }
+
+    #[test]
+    fn barriers_align_although_channels_were_cut_at_different_ticks() {
+        let tick = |step| Tick {
+            step,
+            line: step,
+            processing_time: 0,
+            moves_clock: false,
+        };
+        let (senders, mut inputs) = inputs(CheckpointMode::ExactlyOnce);
+        senders[0].try_send(StreamElement::Tick(tick(1))).unwrap();
+        senders[0].try_send(StreamElement::Barrier(barrier())).unwrap();
+        senders[1].try_send(StreamElement::Barrier(barrier())).unwrap();
+        senders[1].try_send(StreamElement::Tick(tick(1))).unwrap();
+        let mut received = || inputs.receive();
+        assert_eq!(received(), Some(Received::Nothing));
+        assert_eq!(
+            received(),
+            Some(Received::Tick(tick(1))),
+            "channel 1 has nothing more to say before its barrier"
+        );
+        assert_eq!(received(), Some(Received::Barrier(barrier())));
+        assert_eq!(received(), Some(Received::Nothing));
+        assert_eq!(received(), None);
     }
 
     #[test]

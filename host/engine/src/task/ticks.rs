@@ -1,7 +1,8 @@
 //! Steps of an input that drives the job, over several channels. Pure.
 //!
 //! Invariant: what a channel delivers after a step is not read before every channel has come to that step, so
-//! a task with several channels takes all lines of a tape in the tape's order.
+//! a task with several channels takes all lines of a tape in the tape's order. Nobody waits for a channel that has
+//! ended, nor for one that alignment holds back: what it has yet to say lies behind a barrier that waits for the others.
 
 use wasmill_model::element::Tick;
 
@@ -35,21 +36,24 @@ impl Ticks {
         tick.is_some_and(|tick| self.step.is_none_or(|step| tick.step > step))
     }
 
-    /// A channel has come to a step. Returns the one that begins now, where all have come to it.
-    pub(crate) fn on_tick(&mut self, channel: usize, tick: Tick) -> Option<Tick> {
+    /// A channel has come to a step.
+    pub(crate) fn on_tick(&mut self, channel: usize, tick: Tick) {
         self.channels[channel].tick = Some(tick);
-        self.least()
     }
 
-    /// A channel has ended: nobody waits for it.
-    pub(crate) fn on_end(&mut self, channel: usize) -> Option<Tick> {
+    /// A channel has ended.
+    pub(crate) fn on_end(&mut self, channel: usize) {
         self.channels[channel].ended = true;
-        self.least()
     }
 
-    fn least(&mut self) -> Option<Tick> {
+    /// The step that begins now, if all have come to one; to be asked after each change, also of what alignment
+    /// holds back.
+    pub(crate) fn begin(&mut self, is_aligning: impl Fn(usize) -> bool) -> Option<Tick> {
         let mut least: Option<Tick> = None;
-        for channel in self.channels.iter().filter(|channel| !channel.ended) {
+        for (index, channel) in self.channels.iter().enumerate() {
+            if channel.ended || is_aligning(index) {
+                continue;
+            }
             let tick = channel.tick?;
             if least.is_none_or(|least| tick.step < least.step) {
                 least = Some(tick);
@@ -74,32 +78,55 @@ mod tests {
         }
     }
 
+    impl Ticks {
+        fn tick(&mut self, channel: usize, step: u64) -> Option<Tick> {
+            self.on_tick(channel, tick(step));
+            self.begin(|_| false)
+        }
+    }
+
     #[test]
     fn a_channel_waits_at_a_step_until_all_have_come_to_it() {
         let mut ticks = Ticks::new(2);
-        assert_eq!(ticks.on_tick(0, tick(1)), None);
+        assert_eq!(ticks.tick(0, 1), None);
         assert!(ticks.is_held(0) && !ticks.is_held(1));
-        assert_eq!(ticks.on_tick(1, tick(1)), Some(tick(1)));
+        assert_eq!(ticks.tick(1, 1), Some(tick(1)));
         assert!(!ticks.is_held(0) && !ticks.is_held(1));
-        assert_eq!(ticks.on_tick(1, tick(2)), None);
+        assert_eq!(ticks.tick(1, 2), None);
         assert!(ticks.is_held(1) && !ticks.is_held(0));
     }
 
     #[test]
     fn a_channel_that_starts_behind_catches_up_alone() {
         let mut ticks = Ticks::new(2);
-        assert_eq!(ticks.on_tick(0, tick(7)), None);
-        assert_eq!(ticks.on_tick(1, tick(5)), Some(tick(5)));
+        assert_eq!(ticks.tick(0, 7), None);
+        assert_eq!(ticks.tick(1, 5), Some(tick(5)));
         assert!(ticks.is_held(0) && !ticks.is_held(1));
-        assert_eq!(ticks.on_tick(1, tick(7)), Some(tick(7)));
+        assert_eq!(ticks.tick(1, 7), Some(tick(7)));
     }
 
     #[test]
     fn nobody_waits_for_a_channel_that_has_ended() {
         let mut ticks = Ticks::new(2);
-        assert_eq!(ticks.on_tick(0, tick(1)), None);
-        assert_eq!(ticks.on_end(1), Some(tick(1)));
-        assert_eq!(ticks.on_tick(0, tick(2)), Some(tick(2)));
-        assert_eq!(ticks.on_end(0), None);
+        assert_eq!(ticks.tick(0, 1), None);
+        ticks.on_end(1);
+        assert_eq!(ticks.begin(|_| false), Some(tick(1)));
+        assert_eq!(ticks.tick(0, 2), Some(tick(2)));
+        ticks.on_end(0);
+        assert_eq!(ticks.begin(|_| false), None);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_channel_that_waits_for_the_others_barriers() {
+        let mut ticks = Ticks::new(2);
+        assert_eq!(ticks.tick(0, 7), None);
+        assert_eq!(ticks.begin(|channel| channel == 1), Some(tick(7)));
+        assert!(!ticks.is_held(0), "it reads on to its barrier");
+        assert_eq!(ticks.tick(1, 6), None, "it was behind, and catches up");
+        assert!(!ticks.is_held(1));
+        assert_eq!(ticks.tick(1, 7), None, "has begun");
+        assert_eq!(ticks.tick(1, 8), None);
+        assert!(ticks.is_held(1));
+        assert_eq!(ticks.tick(0, 8), Some(tick(8)));
     }
 }
