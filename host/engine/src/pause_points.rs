@@ -2,18 +2,20 @@
 //!
 //! Invariant: unless [`configure`] was called with a step, [`hit`] is one load of a static.
 //!
-//! Steps: `before-manifest`, `manifest-written`, `before-commit`, `after-commit`.
+//! Steps: `snapshot-written`, `before-manifest`, `manifest-written`, `before-commit`, `after-commit`, `before-delete`.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 /// The steps that exist.
-pub const STEPS: [&str; 4] = [
+pub const STEPS: [&str; 6] = [
+    "snapshot-written",
     "before-manifest",
     "manifest-written",
     "before-commit",
     "after-commit",
+    "before-delete",
 ];
 
 struct Point {

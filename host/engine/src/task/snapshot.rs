@@ -23,6 +23,7 @@ use super::files::{NativeFiles, StoredFiles};
 use super::mailbox::{Reporter, TaskEvent};
 use crate::executor::Executor;
 use crate::lock::lock;
+use crate::pause_points;
 
 /// State that is probably smaller is written to memory first: it may fit into the manifest.
 pub(crate) const BUFFERED_BYTES_MAX: u64 = 256 * 1024;
@@ -141,6 +142,7 @@ impl SnapshotWriter {
                 };
                 one.write(parts)
             }));
+            pause_points::hit("snapshot-written");
             reporter.send(match written {
                 Ok(Ok((state, size))) => TaskEvent::Acknowledged {
                     checkpoint,

@@ -238,6 +238,7 @@ impl Master {
         let Some(fence) = self.fence.clone() else { return };
         let job = self.spec.id;
         self.delete(format!("delete {checkpoint}"), move || {
+            pause_points::hit("before-delete");
             if let Err(error) = retention::delete_checkpoint(&fence, checkpoint, &shared) {
                 tracing::warn!(%job, %checkpoint, %error, "a checkpoint could not be deleted");
             }
