@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cli::{self, Ran};
 use crate::wait;
@@ -52,7 +52,7 @@ impl Host {
         let child = Command::new(binary()?)
             .args(["serve", "--bind", &address, "--data-dir"])
             .arg(std::path::absolute(data)?)
-            .args(["--slots", "16"])
+            .env("WASMILL_SLOTS", "16")
             .current_dir(directory)
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
@@ -229,10 +229,16 @@ impl Host {
 
     /// Stops a job with a savepoint, waits for its end and returns the savepoint's place.
     pub fn stop_with_savepoint(&self, job: &str) -> Result<String> {
+        self.stop_with(job, "CANONICAL")
+    }
+
+    /// The same with a savepoint of that format.
+    pub fn stop_with(&self, job: &str, format: &str) -> Result<String> {
+        let body = json!({"drain": false, "formatType": format}).to_string();
         let (status, trigger) = self.post(
             &format!("/v1/jobs/{job}/stop"),
             "application/json",
-            b"{\"drain\": false}",
+            body.as_bytes(),
         )?;
         let Some(id) = trigger["request-id"].as_str() else {
             bail!("stop of {job}: {status} {trigger}");

@@ -14,7 +14,7 @@ use crate::layout::{
     file_name, job_directory, manifest_name, shared_directory, stops_directory,
 };
 use crate::manifest::{Header, MANIFEST_VERSION, ManifestError};
-use crate::restore::{RestoreError, shared_files};
+use crate::restore::{RestoreError, manifest, shared_files};
 use crate::storage::{CheckpointStorage, StorageError};
 
 /// Enough for the first line of a manifest.
@@ -132,6 +132,15 @@ pub fn delete_savepoint(
         }
     }
     Ok(())
+}
+
+/// [`delete_savepoint`] of what stands in a directory; nothing is done where there is no good manifest.
+pub fn dispose(storage: &dyn CheckpointStorage, directory: &str) -> Result<(), RestoreError> {
+    let Ok(manifest) = manifest(storage, directory)? else {
+        return Ok(());
+    };
+    delete_savepoint(storage, directory, &manifest)?;
+    Ok(storage.prune(directory)?)
 }
 
 /// At the start of an attempt, after the latest checkpoint was found and before any sink recovers: deletes

@@ -3,6 +3,7 @@
 //! Invariant: `triggered` = `in_progress` + `completed` + `failed` over the life of a job in one host.
 
 use serde::{Deserialize, Serialize};
+use wasmill_model::element::SavepointFormat;
 use wasmill_model::id::CheckpointId;
 use wasmill_model::time::Timestamp;
 
@@ -41,6 +42,9 @@ pub struct CheckpointEntry {
     pub is_savepoint: bool,
     /// Whether the job stops with it.
     pub is_stop: bool,
+    /// How a savepoint holds keyed state; `None`: it is no savepoint.
+    #[serde(default)]
+    pub format: Option<SavepointFormat>,
     /// When it was triggered.
     pub triggered_at: Timestamp,
     /// When the last subtask acknowledged; −1 before.
@@ -105,14 +109,23 @@ pub enum SavepointOutcome {
 pub struct SavepointTrigger(pub u64);
 
 impl CheckpointStats {
-    pub(crate) fn triggered(&mut self, id: CheckpointId, kind: ManifestKind, subtasks: u32, now: Timestamp) {
+    pub(crate) fn triggered(
+        &mut self,
+        id: CheckpointId,
+        kind: ManifestKind,
+        format: SavepointFormat,
+        subtasks: u32,
+        now: Timestamp,
+    ) {
+        let is_savepoint = matches!(kind, ManifestKind::Savepoint | ManifestKind::StopWithSavepoint);
         self.triggered += 1;
         self.in_progress += 1;
         let entry = CheckpointEntry {
             id,
             status: CheckpointStatus::InProgress,
-            is_savepoint: matches!(kind, ManifestKind::Savepoint | ManifestKind::StopWithSavepoint),
+            is_savepoint,
             is_stop: kind == ManifestKind::StopWithSavepoint,
+            format: is_savepoint.then_some(format),
             triggered_at: now,
             latest_ack_at: -1,
             size: 0,

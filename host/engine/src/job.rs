@@ -6,8 +6,10 @@ pub mod status;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use wasmill_checkpoint::retention;
 pub use wasmill_checkpoint::stats::SavepointTrigger;
 use wasmill_checkpoint::storage::CheckpointStorage;
+use wasmill_model::element::SavepointFormat;
 use wasmill_model::graph::LogicalGraph;
 use wasmill_model::id::JobId;
 use wasmill_state::backends::StateBackends;
@@ -32,6 +34,8 @@ pub struct JobSpec {
     pub slots: u32,
     /// Where it starts from.
     pub restore: RestoreFrom,
+    /// What it has taken over and deletes when it needs it no more, as its own checkpoints (claim mode).
+    pub claimed: Option<Claimed>,
     /// From 0; the host counts its own restarts of the job.
     pub first_attempt: u32,
 }
@@ -53,6 +57,25 @@ pub enum RestoreFrom {
     },
 }
 
+/// A checkpoint or savepoint of another job that is this one's now.
+#[derive(Clone)]
+pub struct Claimed {
+    /// The storage.
+    pub storage: Arc<dyn CheckpointStorage>,
+    /// The directory in it that holds the manifest.
+    pub directory: String,
+}
+
+impl Claimed {
+    /// Deletes it; one that is gone already is no failure.
+    pub(crate) fn delete(&self) {
+        let Self { storage, directory } = self;
+        if let Err(error) = retention::dispose(&**storage, directory) {
+            tracing::warn!(directory, %error, "what the job had claimed could not be deleted");
+        }
+    }
+}
+
 /// A running or ended job.
 pub trait JobHandle: Send + Sync {
     /// What it is doing; cheap enough to be asked every 100 ms.
@@ -72,6 +95,7 @@ pub trait JobHandle: Send + Sync {
         storage: Arc<dyn CheckpointStorage>,
         directory: String,
         stop: Option<Stop>,
+        format: SavepointFormat,
     ) -> SavepointTrigger;
 
     /// Triggers a savepoint after which the job triggers nothing more: for a caller that cancels it once the
@@ -80,10 +104,11 @@ pub trait JobHandle: Send + Sync {
         &self,
         storage: Arc<dyn CheckpointStorage>,
         directory: String,
+        format: SavepointFormat,
     ) -> SavepointTrigger;
 
-    /// Triggers a checkpoint now.
-    fn trigger_checkpoint(&self) -> SavepointTrigger;
+    /// Triggers a checkpoint now; a `full` one builds on no other, whatever the job's settings say.
+    fn trigger_checkpoint(&self, full: bool) -> SavepointTrigger;
 
     /// How a trigger ended; `None` while it is under way.
     fn trigger_outcome(&self, trigger: SavepointTrigger) -> Option<SavepointOutcome>;

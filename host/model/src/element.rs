@@ -72,11 +72,33 @@ pub enum StateFormat {
     /// In the format that every backend reads.
     #[default]
     Canonical,
+    /// As the backend keeps it, where it can, with all its files in the snapshot's own directory (C7).
+    Native,
     /// As the backend keeps it, where it can (S7): what `base` holds already is named again and not written again.
     Incremental {
         /// A completed checkpoint whose files stay until this one has ended; `None`: everything is written.
         base: Option<CheckpointId>,
     },
+}
+
+/// How a savepoint holds keyed state (Flink's words).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum SavepointFormat {
+    /// In the format that every backend reads.
+    #[default]
+    Canonical,
+    /// In the files of the job's backend: quick to write and to restore where they are large. All backends read it.
+    Native,
+}
+
+impl From<SavepointFormat> for StateFormat {
+    fn from(format: SavepointFormat) -> Self {
+        match format {
+            SavepointFormat::Canonical => Self::Canonical,
+            SavepointFormat::Native => Self::Native,
+        }
+    }
 }
 
 /// What a barrier asks for.

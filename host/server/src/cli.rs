@@ -8,7 +8,7 @@
 //! | [`client`] | the host's HTTP |
 //! | [`serve`] | `serve` |
 //! | [`run`], [`progress`] | `run`, submitted or embedded |
-//! | [`jobs`] | `list`, `info`, `cancel`, `savepoint`, `stop`, `resume` |
+//! | [`jobs`] | `list`, `info`, `cancel`, `savepoint`, `checkpoint`, `stop`, `resume` |
 //! | [`plugins`] | `plugin …` |
 //! | [`files`] | `job …`: needs no host |
 //! | [`state`] | `state …`: needs no host |
@@ -26,7 +26,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 /// The host that client commands ask where none is named.
@@ -47,6 +47,26 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// Whose a checkpoint or savepoint is that a job starts from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ClaimMode {
+    /// The job's.
+    Claim,
+    /// Its owner's.
+    #[default]
+    NoClaim,
+}
+
+/// How a savepoint holds keyed state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum SavepointType {
+    /// In the format of all backends.
+    #[default]
+    Canonical,
+    /// In the files of the job's backend, where it has such.
+    Native,
+}
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -61,17 +81,35 @@ pub enum Command {
         /// The job's id, or the first characters of it
         job: String,
     },
-    /// Cancel a job without a savepoint
+    /// Cancel a job
     Cancel {
         /// The job's id, or the first characters of it
         job: String,
+        /// Write a savepoint first. Without a directory it goes to `savepoints` in the host's data directory
+        #[arg(long = "with-savepoint", short = 's', value_name = "DIRECTORY", num_args = 0..=1)]
+        savepoint: Option<Option<String>>,
     },
-    /// Write a savepoint of a running job
+    /// Write a savepoint of a running job, or delete one
     Savepoint {
         /// The job's id, or the first characters of it
-        job: String,
+        #[arg(required_unless_present = "dispose")]
+        job: Option<String>,
         /// Directory or URL on the host. Default: `savepoints` in its data directory
         directory: Option<String>,
+        /// How it holds keyed state: `native` is quick where the job's backend has files of its own
+        #[arg(long = "type", value_enum, default_value_t)]
+        format: SavepointType,
+        /// Delete the savepoint at this path or URL
+        #[arg(long, short = 'd', value_name = "PATH", conflicts_with_all = ["job", "directory"])]
+        dispose: Option<String>,
+    },
+    /// Write a checkpoint of a running job now
+    Checkpoint {
+        /// The job's id, or the first characters of it
+        job: String,
+        /// One that builds on no other, also where the job's are incremental
+        #[arg(long)]
+        full: bool,
     },
     /// Stop a job with a savepoint
     Stop {
@@ -82,6 +120,9 @@ pub enum Command {
         /// Send the watermark +∞ first, so that timers and windows fire: the job is over for good
         #[arg(long, short = 'd')]
         drain: bool,
+        /// How the savepoint holds keyed state
+        #[arg(long = "type", value_enum, default_value_t)]
+        format: SavepointType,
     },
     /// Start a failed job again from its latest checkpoint
     Resume {
@@ -184,6 +225,9 @@ pub struct RunArgs {
     /// Drop state in the savepoint that no operator claims
     #[arg(long, short = 'n')]
     pub allow_non_restored_state: bool,
+    /// Whose the checkpoint or savepoint is from now on: with `claim` the job deletes it once it has a newer one
+    #[arg(long, value_enum, default_value_t)]
+    pub claim_mode: ClaimMode,
     /// With --host: do not wait for the job's end
     #[arg(long, short = 'd')]
     pub detached: bool,
@@ -339,13 +383,26 @@ fn execute(cli: Cli) -> Result<(), CliError> {
         Command::Run(args) => run::run(&context, &args),
         Command::List => jobs::list(&context),
         Command::Info { job } => jobs::info(&context, &job),
-        Command::Cancel { job } => jobs::cancel(&context, &job),
-        Command::Savepoint { job, directory } => jobs::savepoint(&context, &job, directory.as_deref()),
+        Command::Cancel { job, savepoint } => match savepoint {
+            None => jobs::cancel(&context, &job),
+            Some(directory) => jobs::cancel_with_savepoint(&context, &job, directory.as_deref()),
+        },
+        Command::Savepoint {
+            job,
+            directory,
+            format,
+            dispose,
+        } => match (job, dispose) {
+            (_, Some(path)) => jobs::dispose(&context, &path),
+            (job, None) => jobs::savepoint(&context, &job.unwrap_or_default(), directory.as_deref(), format),
+        },
+        Command::Checkpoint { job, full } => jobs::checkpoint(&context, &job, full),
         Command::Stop {
             job,
             directory,
             drain,
-        } => jobs::stop(&context, &job, directory.as_deref(), drain),
+            format,
+        } => jobs::stop(&context, &job, directory.as_deref(), drain, format),
         Command::Resume { job } => jobs::resume(&context, &job),
         Command::Plugin(command) => plugins::plugin(&context, &command),
         Command::State(command) => state::state(&context, command),

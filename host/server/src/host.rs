@@ -110,6 +110,8 @@ pub struct SubmitOptions {
     pub savepoint_path: Option<String>,
     /// Whether state that no operator claims is dropped.
     pub allow_non_restored: bool,
+    /// Whether what the job starts from is its own from now on, and is deleted as its checkpoints are.
+    pub claim: bool,
     /// Goes over the job file's `plugins`: name and reference.
     pub plugins: BTreeMap<String, String>,
 }
@@ -250,9 +252,10 @@ impl Host {
         let savepoint = options.savepoint_path.as_deref().map(|path| SavepointRef {
             path: path.to_owned(),
             allow_non_restored: options.allow_non_restored,
+            claim: options.claim,
         });
         if let Some(savepoint) = &savepoint {
-            trigger::open_savepoint(&savepoint.path, &self.settings.storage).map_err(HostError::Bad)?;
+            self.check_savepoint(savepoint)?;
         }
         let mut jobs = self.jobs_locked();
         let free = self.settings.slots.saturating_sub(slots_of(&jobs));

@@ -12,5 +12,6 @@ mod rest {
     mod compare;
     mod flows;
     mod host;
+    mod savepoints;
     mod shapes;
 }

@@ -37,9 +37,19 @@ fn a_job_is_submitted_watched_saved_stopped_and_resumed_from_the_command_line() 
         ensure!(info.contains(part), "no `{part}` in {info}");
     }
 
-    let saved = host.command(&["savepoint", id, "--json"])?.json()?;
+    let saved = host
+        .command(&["savepoint", id, "--type", "native", "--json"])?
+        .json()?;
     let savepoint = saved["location"].as_str().context("no location")?.to_owned();
     ensure!(host.state(id)? == "RUNNING", "a savepoint stops nothing");
+    let written = host.command(&["checkpoint", id, "--full", "--json"])?.json()?;
+    ensure!(written["checkpointId"].is_u64(), "{written}");
+    host.command(&["savepoint", "-d", &savepoint])?.ok()?;
+    let gone = host.command(&["run", "-s", &savepoint, &file])?;
+    ensure!(
+        gone.code == 1 && gone.errors.contains("is no savepoint or checkpoint"),
+        "{gone:?}"
+    );
     let stopped = host.command(&["stop", id])?.ok()?;
     let (place, rest) = stopped.split_once('\n').context("no place of the savepoint")?;
     ensure!(
@@ -63,8 +73,11 @@ fn a_job_is_submitted_watched_saved_stopped_and_resumed_from_the_command_line() 
     );
     let next = host.command(&["run", "-d", "-n", "-s", place, &file])?.ok()?;
     host.wait_for(next.trim(), "RUNNING", LIMIT)?;
-    let cancelled = host.command(&["cancel", next.trim(), "--json"])?.json()?;
+    let cancelled = host.command(&["cancel", next.trim(), "-s", "--json"])?.json()?;
     ensure!(cancelled["state"] == "CANCELED", "{cancelled}");
+    let place = cancelled["location"].as_str().context("no location")?;
+    let claimed = host.command(&["run", "-d", "-s", place, "--claim-mode", "claim", &file])?;
+    host.wait_for(claimed.ok()?.trim(), "RUNNING", LIMIT)?;
     Ok(())
 }
 

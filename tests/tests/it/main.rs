@@ -9,6 +9,7 @@ mod kill;
 mod kinds;
 mod languages;
 mod lifecycle;
+mod matrix;
 mod nexmark;
 mod operator_state;
 mod oracle;

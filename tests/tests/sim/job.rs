@@ -58,6 +58,9 @@ pub(crate) struct Shape {
     padding: usize,
 }
 
+/// Of a job with several streams: its many subtasks are seldom done sooner where storage is slow.
+const SEVERAL_TIMEOUT_MS: u64 = 1_500;
+
 impl Shape {
     pub(crate) fn draw(random: &mut Random) -> Self {
         let keys = 1 + random.below(6);
@@ -89,7 +92,7 @@ impl Shape {
             timeout_ms,
             retain_on_cancel: random.once_in(2),
         };
-        Self {
+        let mut shape = Self {
             input,
             checkpointing,
             has_buffer: random.once_in(2),
@@ -100,7 +103,11 @@ impl Shape {
             partition: unaligned.then(|| random.clone().below(8)),
             // So long that state does not fit into the manifest.
             padding: [0, 0, 0, 25_000][random.below(4) as usize],
+        };
+        if shape.has_several && shape.checkpointing.timeout_ms < SEVERAL_TIMEOUT_MS {
+            shape.checkpointing.timeout_ms = SEVERAL_TIMEOUT_MS;
         }
+        shape
     }
 
     pub(crate) fn is_exactly_once(&self) -> bool {

@@ -7,6 +7,7 @@ use wasmill_checkpoint::restore;
 use wasmill_checkpoint::storage::{CheckpointStorage, MemoryStorage};
 use wasmill_engine::job::status::SavepointOutcome;
 use wasmill_engine::job::{JobHandle, SavepointTrigger, Stop};
+use wasmill_model::element::SavepointFormat;
 use wasmill_model::id::CheckpointId;
 
 use crate::random::Random;
@@ -74,6 +75,10 @@ impl User {
         }
         self.numbered += 1;
         let directory = format!("savepoints/{}", self.numbered);
+        let format = match random.once_in(2) {
+            true => SavepointFormat::Native,
+            false => SavepointFormat::Canonical,
+        };
         let what = match random.below(10) {
             0 if self.cancels_left > 0 => {
                 self.cancels_left -= 1;
@@ -87,16 +92,17 @@ impl User {
                     self.drains.insert(directory.clone());
                 }
                 let stop = Some(Stop { drain });
-                let trigger = handle.trigger_savepoint(storage.clone(), directory.clone(), stop);
+                let trigger = handle.trigger_savepoint(storage.clone(), directory.clone(), stop, format);
                 self.wishes.insert(trigger, Some(directory.clone()));
                 format!("stop with {directory}, drain {drain}")
             }
             4..=5 => {
-                self.wishes.insert(handle.trigger_checkpoint(), None);
+                self.wishes
+                    .insert(handle.trigger_checkpoint(random.once_in(2)), None);
                 "checkpoint".to_owned()
             }
             _ => {
-                let trigger = handle.trigger_savepoint(storage.clone(), directory.clone(), None);
+                let trigger = handle.trigger_savepoint(storage.clone(), directory.clone(), None, format);
                 self.wishes.insert(trigger, Some(directory.clone()));
                 if self.branches_left > 0 {
                     self.branch = Some((trigger, directory.clone()));

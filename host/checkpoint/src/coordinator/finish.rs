@@ -82,6 +82,10 @@ impl Coordinator {
             Life::Over { delete: true } => 0,
             _ => self.settings.retained.max(1) as usize,
         };
+        if self.claimed && self.retained.len() >= kept {
+            self.claimed = false;
+            actions.push(Action::DeleteClaimed);
+        }
         let surplus = self.retained.len().saturating_sub(kept);
         for old in self.retained.drain(..surplus) {
             self.stats.discarded(old);
@@ -219,6 +223,7 @@ impl Coordinator {
             self.give_up(id, reason, now, actions);
         }
         let wishes = std::mem::take(&mut self.wishes);
+        self.wishes_full = false;
         actions.extend(wishes.into_iter().map(|trigger| super::refused(trigger, reason)));
     }
 

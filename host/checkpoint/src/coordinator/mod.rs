@@ -53,11 +53,15 @@ pub struct Coordinator {
     pending: BTreeMap<CheckpointId, Pending>,
     /// Completed checkpoints of the job, oldest first.
     retained: Vec<CheckpointId>,
+    /// What the job has taken over is there, older than all that is retained.
+    claimed: bool,
     shared: SharedFiles,
     /// What subtasks of this attempt may build on.
     base: Option<CheckpointId>,
     given_up: BTreeMap<CheckpointId, Destination>,
     wishes: Vec<SavepointTrigger>,
+    /// Whether one of them is for a checkpoint that builds on no other.
+    wishes_full: bool,
     life: Life,
     /// The last checkpoint of the job is complete, also where its tasks were stopped meanwhile.
     ended: bool,
@@ -100,10 +104,12 @@ impl Coordinator {
             next_id,
             pending: BTreeMap::new(),
             retained: Vec::new(),
+            claimed: false,
             shared: SharedFiles::default(),
             base: None,
             given_up: BTreeMap::new(),
             wishes: Vec::new(),
+            wishes_full: false,
             life: Life::Stopped,
             ended: false,
             is_leaving: false,
@@ -121,10 +127,12 @@ impl Coordinator {
             Event::Tick => {}
             Event::TasksRunning => self.tasks_running(now),
             Event::TasksStopped { reason } => self.tasks_stopped(&reason, now, &mut actions),
-            Event::TriggerCheckpoint { trigger } => self.wish_checkpoint(trigger, &mut actions),
-            Event::TriggerSavepoint { trigger, kind } => {
-                self.start_savepoint(trigger, kind, now, &mut actions)
-            }
+            Event::TriggerCheckpoint { trigger, full } => self.wish_checkpoint(trigger, full, &mut actions),
+            Event::TriggerSavepoint {
+                trigger,
+                kind,
+                format,
+            } => self.start_savepoint(trigger, kind, format, now, &mut actions),
             Event::Ack {
                 checkpoint,
                 subtask,
@@ -215,6 +223,12 @@ impl Coordinator {
     pub fn set_retained(&mut self, retained: BTreeMap<CheckpointId, BTreeSet<String>>) {
         self.retained = retained.keys().copied().collect();
         self.shared.restore(retained);
+    }
+
+    /// Notes that the job has taken over a checkpoint or savepoint of another one (claim mode): it counts as retained, and
+    /// is deleted when a newer one takes its place. To be called once.
+    pub fn set_claimed(&mut self) {
+        self.claimed = true;
     }
 
     /// Notes what an attempt was restored from: checkpoints after it are no longer the job's, and it itself

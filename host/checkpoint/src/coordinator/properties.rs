@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use wasmill_model::element::SavepointFormat;
 
 use super::pending::is_checkpoint;
 use super::tests::{ack, file, subtask, subtasks};
@@ -99,7 +100,7 @@ impl World {
                     );
                 }
                 Action::DeleteCheckpoint { checkpoint, .. } => self.delete(*checkpoint, settings)?,
-                Action::DeleteShared { .. } => {}
+                Action::DeleteShared { .. } | Action::DeleteClaimed => {}
                 Action::DeleteFiles {
                     checkpoint, names, ..
                 } => {
@@ -209,8 +210,12 @@ fn event(world: &mut World, step: &Step, next_wish: &mut u64) -> Vec<Event> {
             world.open_wishes.insert(*next_wish);
             let trigger = SavepointTrigger(*next_wish);
             vec![match step {
-                Step::Savepoint(kind) => Event::TriggerSavepoint { trigger, kind: *kind },
-                _ => Event::TriggerCheckpoint { trigger },
+                Step::Savepoint(kind) => Event::TriggerSavepoint {
+                    trigger,
+                    kind: *kind,
+                    format: SavepointFormat::Native,
+                },
+                _ => Event::TriggerCheckpoint { trigger, full: false },
             }]
         }
         Step::Stop => {

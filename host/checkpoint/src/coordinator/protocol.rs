@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use wasmill_model::element::Barrier;
+use wasmill_model::element::{Barrier, SavepointFormat};
 use wasmill_model::id::{CheckpointId, SubtaskId};
 use wasmill_model::time::Timestamp;
 
@@ -31,6 +31,8 @@ pub enum Event {
     TriggerCheckpoint {
         /// Names the wish.
         trigger: SavepointTrigger,
+        /// Whether it builds on no other one, whatever the settings say.
+        full: bool,
     },
     /// A person wants a savepoint now; where it goes is known to the master by the trigger.
     TriggerSavepoint {
@@ -38,6 +40,8 @@ pub enum Event {
         trigger: SavepointTrigger,
         /// Whether the job stops with it.
         kind: SavepointKind,
+        /// How it holds keyed state.
+        format: SavepointFormat,
     },
     /// A subtask has written its part.
     Ack {
@@ -163,6 +167,8 @@ pub enum Action {
         /// Shared files that go with it, after it.
         shared: Vec<String>,
     },
+    /// Delete what the job has taken over from another one: it has checkpoints enough of its own.
+    DeleteClaimed,
     /// Delete shared files of the job that nothing names any more.
     DeleteShared {
         /// Their names.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasmill_model::element::{Barrier, StateFormat};
+use wasmill_model::element::{Barrier, SavepointFormat, StateFormat};
 use wasmill_model::id::CheckpointId;
 use wasmill_model::time::Timestamp;
 
@@ -12,8 +12,24 @@ use super::{Coordinator, Life, SAVEPOINTS_CONCURRENT_MAX, WISHES_MAX, refused};
 use crate::manifest::ManifestKind;
 use crate::stats::SavepointTrigger;
 
+/// A checkpoint or savepoint that is to be triggered.
+struct Wanted {
+    kind: ManifestKind,
+    destination: Destination,
+    /// Who wished for it.
+    triggers: Vec<SavepointTrigger>,
+    drain: bool,
+    /// Of a savepoint; the settings decide about the job's own.
+    format: SavepointFormat,
+}
+
 impl Coordinator {
-    pub(super) fn wish_checkpoint(&mut self, trigger: SavepointTrigger, actions: &mut Vec<Action>) {
+    pub(super) fn wish_checkpoint(
+        &mut self,
+        trigger: SavepointTrigger,
+        full: bool,
+        actions: &mut Vec<Action>,
+    ) {
         if let Err(reason) = self.may_wish() {
             actions.push(refused(trigger, reason));
             return;
@@ -21,7 +37,10 @@ impl Coordinator {
         let last = self.pending.values_mut().find(|p| p.kind == ManifestKind::Final);
         match last {
             Some(last) => last.triggers.push(trigger),
-            None if self.wishes.len() < WISHES_MAX => self.wishes.push(trigger),
+            None if self.wishes.len() < WISHES_MAX => {
+                self.wishes.push(trigger);
+                self.wishes_full |= full;
+            }
             None => {
                 let reason =
                     format!("{WISHES_MAX} wishes for a checkpoint are waiting already: wait for one to end");
@@ -34,6 +53,7 @@ impl Coordinator {
         &mut self,
         trigger: SavepointTrigger,
         kind: SavepointKind,
+        format: SavepointFormat,
         now: Timestamp,
         actions: &mut Vec<Action>,
     ) {
@@ -58,10 +78,13 @@ impl Coordinator {
             SavepointKind::Stop { drain } => (ManifestKind::StopWithSavepoint, drain),
         };
         self.trigger(
-            kind,
-            Destination::Savepoint(trigger),
-            vec![trigger],
-            drain,
+            Wanted {
+                kind,
+                destination: Destination::Savepoint(trigger),
+                triggers: vec![trigger],
+                drain,
+                format,
+            },
             now,
             actions,
         );
@@ -171,35 +194,44 @@ impl Coordinator {
         self.due_at = self
             .interval()
             .map(|interval| now.saturating_add_unsigned(interval));
-        self.trigger(kind, Destination::Job, wishes, false, now, actions);
+        let wanted = Wanted {
+            kind,
+            destination: Destination::Job,
+            triggers: wishes,
+            drain: false,
+            format: SavepointFormat::Canonical,
+        };
+        self.trigger(wanted, now, actions);
     }
 
-    fn trigger(
-        &mut self,
-        kind: ManifestKind,
-        destination: Destination,
-        triggers: Vec<SavepointTrigger>,
-        drain: bool,
-        now: Timestamp,
-        actions: &mut Vec<Action>,
-    ) {
+    fn trigger(&mut self, wanted: Wanted, now: Timestamp, actions: &mut Vec<Action>) {
+        let Wanted {
+            kind,
+            destination,
+            triggers,
+            drain,
+            format,
+        } = wanted;
         let id = self.next_id;
         self.next_id = CheckpointId(id.0 + 1);
         let mut pending = Pending::new(kind, destination, self.subtasks.clone(), now);
         pending.triggers = triggers;
         pending.drained = drain;
-        self.stats.triggered(id, kind, self.subtasks.len() as u32, now);
-        let format = match self.settings.incremental && is_checkpoint(kind) {
-            true => StateFormat::Incremental { base: self.base },
-            false => StateFormat::Canonical,
+        self.stats
+            .triggered(id, kind, format, self.subtasks.len() as u32, now);
+        let full = is_checkpoint(kind) && std::mem::take(&mut self.wishes_full);
+        let base = self.base.filter(|_| self.settings.incremental && !full);
+        let (format, base) = match is_checkpoint(kind) {
+            true if self.settings.incremental => (StateFormat::Incremental { base }, base),
+            true => (StateFormat::Canonical, None),
+            false => (format.into(), None),
         };
-        let base = self.base.filter(|_| format != StateFormat::Canonical);
         self.shared.triggered(id, base);
         let barrier = Arc::new(Barrier {
             checkpoint: id,
             kind: pending.snapshot_kind(),
             triggered_at: now,
-            // A savepoint is canonical, and after the final one nothing is processed any more.
+            // A savepoint holds no records, and after the final one nothing is processed any more.
             unaligned: self.settings.unaligned && kind == ManifestKind::Checkpoint,
             format,
         });

@@ -1,10 +1,11 @@
 //! Each rule of C4, C5 and C7 by an example.
 
+mod formats;
 mod savepoints;
 
 use std::collections::BTreeMap;
 
-use wasmill_model::element::{SnapshotKind, StateFormat};
+use wasmill_model::element::{SavepointFormat, SnapshotKind, StateFormat};
 use wasmill_model::id::{OperatorUid, VertexId};
 use wasmill_model::key::KeyGroupRange;
 
@@ -85,12 +86,14 @@ fn savepoint(trigger: u64, kind: SavepointKind) -> Event {
     Event::TriggerSavepoint {
         trigger: SavepointTrigger(trigger),
         kind,
+        format: SavepointFormat::Canonical,
     }
 }
 
 fn wish(trigger: u64) -> Event {
     Event::TriggerCheckpoint {
         trigger: SavepointTrigger(trigger),
+        full: false,
     }
 }
 
@@ -126,6 +129,7 @@ fn names(actions: &[Action]) -> Vec<String> {
         Action::DeleteCheckpoint { checkpoint, shared } => {
             format!("delete {checkpoint} with {}", shared.join(","))
         }
+        Action::DeleteClaimed => "delete claimed".to_owned(),
         Action::DeleteShared { names } => format!("delete shared {}", names.join(",")),
         Action::DeleteFiles { names, .. } => format!("delete files {}", names.join(",")),
         Action::TriggerDone {

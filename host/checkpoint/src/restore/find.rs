@@ -123,7 +123,7 @@ fn read(storage: &dyn CheckpointStorage, directory: &str) -> Result<Result<Resto
 }
 
 /// The same of the manifest alone.
-fn manifest(
+pub(crate) fn manifest(
     storage: &dyn CheckpointStorage,
     directory: &str,
 ) -> Result<Result<Manifest, String>, RestoreError> {

@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use wasmill_model::id::{CheckpointId, JobId, OperatorUid};
 
 pub use file::open_data;
-pub(crate) use find::shared_files;
 pub use find::{latest, load};
+pub(crate) use find::{manifest, shared_files};
 pub use redistribute::{
     InFlightPart, KeyedPart, NativePart, OperatorRestore, RestorePlan, SubtaskRestore, Target, redistribute,
 };

@@ -53,16 +53,18 @@ impl StoredFiles {
 /// Puts the files of one operator into a checkpoint.
 pub(super) struct NativeFiles<'a, N> {
     location: &'a Location,
-    base: Files,
-    /// The name of the next shared file.
+    /// What may be named again; `None`: all is this checkpoint's own.
+    base: Option<Files>,
+    /// The name of the next file.
     name_of: N,
     files: Files,
     bytes: u64,
 }
 
 impl<'a, N: Fn(usize) -> String> NativeFiles<'a, N> {
-    /// `base` is what may be named again; `name_of` gives the n-th file of this checkpoint its name.
-    pub(super) fn new(location: &'a Location, base: Files, name_of: N) -> Self {
+    /// `base` is what may be named again, `None` where nothing is shared with other checkpoints; `name_of` gives the n-th
+    /// file of this checkpoint its name.
+    pub(super) fn new(location: &'a Location, base: Option<Files>, name_of: N) -> Self {
         Self {
             location,
             base,
@@ -85,10 +87,8 @@ impl<'a, N: Fn(usize) -> String> NativeFiles<'a, N> {
 
 impl<N: Fn(usize) -> String> FileSink for NativeFiles<'_, N> {
     fn reuse(&mut self, name: &str) -> bool {
-        let stored = self
-            .base
-            .get(name)
-            .filter(|data| matches!(data, Data::Shared { .. }));
+        let stored = self.base.as_ref().and_then(|base| base.get(name));
+        let stored = stored.filter(|data| matches!(data, Data::Shared { .. }));
         let Some(stored) = stored.cloned() else {
             return false;
         };
@@ -110,7 +110,7 @@ impl<N: Fn(usize) -> String> FileSink for NativeFiles<'_, N> {
             }
             return self.store(name, &mut start.as_slice().chain(content), false);
         }
-        self.store(name, content, true)
+        self.store(name, content, self.base.is_some())
     }
 }
 

@@ -48,21 +48,21 @@ pub(super) fn freeze(
         PlantedBug::TimersNotSnapshotted => TimerQueue::default(),
         _ => context.timers.clone(),
     };
-    let (mut native, mut base) = (None, None);
+    let mut native = None;
     let snapshot = match taken.keyed {
         Some(own) => Some(own),
         None if is_keyed => {
             let state = &mut *context.state;
             let files = match barrier.format {
                 StateFormat::Canonical => None,
-                StateFormat::Incremental { base: of } => {
-                    base = of;
+                StateFormat::Native | StateFormat::Incremental { .. } => {
                     keyed::freeze_files(state, &timers, barrier.checkpoint)?
                 }
             };
             Some(match files {
                 Some((files, timers)) => {
-                    native = Some(files);
+                    let format = barrier.format;
+                    native = Some(FrozenNative { files, format });
                     timers
                 }
                 None => keyed::freeze(state, &timers, barrier.checkpoint)?,
@@ -83,7 +83,7 @@ pub(super) fn freeze(
                 Some(_) => estimate(StateSize::default(), &timers),
                 None => estimate(size, &timers),
             },
-            native: native.map(|files| FrozenNative { files, base }),
+            native,
         }),
     })
 }

@@ -13,6 +13,7 @@ use wasmill_checkpoint::handle::{
 use wasmill_checkpoint::in_flight::{self, InFlight};
 use wasmill_checkpoint::layout;
 use wasmill_checkpoint::storage::CheckpointStorage;
+use wasmill_model::element::StateFormat;
 use wasmill_model::function::StateDeclaration;
 use wasmill_model::id::{CheckpointId, JobId, OperatorUid, SubtaskId};
 use wasmill_model::key::KeyGroupRange;
@@ -105,8 +106,8 @@ pub(crate) struct FrozenKeyed {
 /// Files of a backend, frozen.
 pub(crate) struct FrozenNative {
     pub(crate) files: NativeSnapshot,
-    /// The checkpoint of which files may be named again.
-    pub(crate) base: Option<CheckpointId>,
+    /// Whether other checkpoints may name them, and of which one files may be named again.
+    pub(crate) format: StateFormat,
 }
 
 /// Writes the snapshots of one subtask.
@@ -212,19 +213,26 @@ impl One<'_> {
             data,
             native: None,
         };
-        if let Some(FrozenNative { files, base }) = keyed.native {
+        if let Some(FrozenNative { files, format }) = keyed.native {
+            let base = match format {
+                StateFormat::Incremental { base } => Some(base),
+                StateFormat::Canonical | StateFormat::Native => None,
+            };
             let NativeSnapshot {
                 format,
                 states,
                 files,
             } = files;
-            let mut sink = NativeFiles::new(&self.location, self.stored.of(place, base), |number| {
+            let known = base.map(|base| self.stored.of(place, base));
+            let mut sink = NativeFiles::new(&self.location, known, |number| {
                 layout::shared_file_name(self.writer, self.subtask, place, self.checkpoint, number)
             });
             files.write(&mut sink).map_err(|error| error.to_string())?;
             length += sink.bytes();
             let files = sink.finish();
-            self.stored.keep(place, self.checkpoint, base, files.clone());
+            if let Some(base) = base {
+                self.stored.keep(place, self.checkpoint, base, files.clone());
+            }
             let (numbers, declarations) = states.into_iter().map(|(id, state)| (id.0, state)).unzip();
             handle.states = declarations;
             handle.native = Some(NativeState {

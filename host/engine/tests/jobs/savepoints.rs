@@ -6,6 +6,7 @@ use serde_json::json;
 use wasmill_checkpoint::storage::CheckpointStorage;
 use wasmill_engine::job::status::{JobState, SavepointOutcome};
 use wasmill_engine::job::{RestoreFrom, Stop};
+use wasmill_model::element::SavepointFormat;
 
 use crate::support::{HeldStorage, Job, counts, storage, wait_for};
 
@@ -30,10 +31,12 @@ fn stop_with_savepoint_commits_what_was_read_and_a_new_job_goes_on_from_it() {
         job.world.polled.load(Ordering::SeqCst) == 2_400
     });
     running.until("it runs", |s| s.state == JobState::Running);
-    let trigger =
-        running
-            .handle
-            .trigger_savepoint(storage(&job), "sp/1".to_owned(), Some(Stop { drain: false }));
+    let trigger = running.handle.trigger_savepoint(
+        storage(&job),
+        "sp/1".to_owned(),
+        Some(Stop { drain: false }),
+        SavepointFormat::Canonical,
+    );
     let location = completed(running.outcome(trigger));
     assert!(location.ends_with("sp/1"), "{location}");
     assert_eq!(running.finish().state, JobState::Finished);
@@ -65,10 +68,12 @@ fn stop_with_drain_fires_the_timers_first() {
         job.world.polled.load(Ordering::SeqCst) == 160
     });
     running.until("it runs", |s| s.state == JobState::Running);
-    let trigger =
-        running
-            .handle
-            .trigger_savepoint(storage(&job), "sp".to_owned(), Some(Stop { drain: true }));
+    let trigger = running.handle.trigger_savepoint(
+        storage(&job),
+        "sp".to_owned(),
+        Some(Stop { drain: true }),
+        SavepointFormat::Canonical,
+    );
     completed(running.outcome(trigger));
     assert_eq!(running.finish().state, JobState::Finished);
     let committed = job.world.committed();
@@ -88,10 +93,12 @@ fn stop_without_drain_fires_nothing() {
     };
     let running = job.start(RestoreFrom::Fresh);
     running.until("it runs", |s| s.state == JobState::Running);
-    let trigger =
-        running
-            .handle
-            .trigger_savepoint(storage(&job), "sp".to_owned(), Some(Stop { drain: false }));
+    let trigger = running.handle.trigger_savepoint(
+        storage(&job),
+        "sp".to_owned(),
+        Some(Stop { drain: false }),
+        SavepointFormat::Canonical,
+    );
     completed(running.outcome(trigger));
     assert_eq!(running.finish().state, JobState::Finished);
     assert!(job.world.committed().is_empty());
@@ -107,12 +114,13 @@ fn a_plain_savepoint_commits_nothing_and_the_job_goes_on() {
         job.world.written.load(Ordering::SeqCst) == 800
     });
     running.until("it runs", |s| s.state == JobState::Running);
-    let trigger = running
-        .handle
-        .trigger_savepoint(storage(&job), "sp".to_owned(), None);
+    let trigger =
+        running
+            .handle
+            .trigger_savepoint(storage(&job), "sp".to_owned(), None, SavepointFormat::Canonical);
     completed(running.outcome(trigger));
     assert!(job.world.committed().is_empty());
-    let trigger = running.handle.trigger_checkpoint();
+    let trigger = running.handle.trigger_checkpoint(false);
     completed(running.outcome(trigger));
     wait_for("the checkpoint commits", || job.world.committed().len() == 800);
     job.world.gate.store(u64::MAX, Ordering::SeqCst);
@@ -135,9 +143,10 @@ fn a_savepoint_of_a_job_without_checkpoints_can_be_restored() {
         job.world.written.load(Ordering::SeqCst) == 800
     });
     running.until("it runs", |s| s.state == JobState::Running);
-    let trigger = running
-        .handle
-        .trigger_savepoint(storage(&job), "sp".to_owned(), None);
+    let trigger =
+        running
+            .handle
+            .trigger_savepoint(storage(&job), "sp".to_owned(), None, SavepointFormat::Canonical);
     completed(running.outcome(trigger));
     running.handle.cancel();
     assert_eq!(running.finish().state, JobState::Canceled);
@@ -166,10 +175,12 @@ fn a_savepoint_whose_operator_is_gone_is_refused_unless_dropping_is_allowed() {
     wait_for("the gate is reached", || {
         job.world.written.load(Ordering::SeqCst) == 800
     });
-    let trigger =
-        running
-            .handle
-            .trigger_savepoint(storage(&job), "sp".to_owned(), Some(Stop { drain: false }));
+    let trigger = running.handle.trigger_savepoint(
+        storage(&job),
+        "sp".to_owned(),
+        Some(Stop { drain: false }),
+        SavepointFormat::Canonical,
+    );
     completed(running.outcome(trigger));
     running.finish();
     // `timers` declares no state: that of `count` has no owner any more.
@@ -198,9 +209,10 @@ fn state_of_another_version_fails_the_job_at_once_however_many_restarts_it_has()
         job.world.written.load(Ordering::SeqCst) == 800
     });
     let stop = Some(Stop { drain: false });
-    let trigger = running
-        .handle
-        .trigger_savepoint(storage(&job), "sp".to_owned(), stop);
+    let trigger =
+        running
+            .handle
+            .trigger_savepoint(storage(&job), "sp".to_owned(), stop, SavepointFormat::Canonical);
     completed(running.outcome(trigger));
     running.finish();
     let next = Job {
@@ -241,9 +253,10 @@ fn a_savepoint_of_a_job_that_has_ended_is_refused() {
     let job = Job::new(10);
     let running = job.start(RestoreFrom::Fresh);
     running.finish();
-    let trigger = running
-        .handle
-        .trigger_savepoint(storage(&job), "sp".to_owned(), None);
+    let trigger =
+        running
+            .handle
+            .trigger_savepoint(storage(&job), "sp".to_owned(), None, SavepointFormat::Canonical);
     let outcome = running.outcome(trigger);
     assert!(
         matches!(&outcome, SavepointOutcome::Failed(reason) if reason.contains("ended")),
@@ -264,9 +277,10 @@ fn a_stop_that_is_complete_is_not_cancelled_any_more() {
     // Its commits take a while.
     job.world.commit_retries.store(5, Ordering::SeqCst);
     let stop = Some(Stop { drain: false });
-    let trigger = running
-        .handle
-        .trigger_savepoint(storage(&job), "sp".to_owned(), stop);
+    let trigger =
+        running
+            .handle
+            .trigger_savepoint(storage(&job), "sp".to_owned(), stop, SavepointFormat::Canonical);
     completed(running.outcome(trigger));
     running.handle.cancel();
     let status = running.finish();
@@ -287,9 +301,10 @@ fn a_stop_that_becomes_complete_while_the_job_is_cancelled_wins_and_is_committed
     });
     running.until("it runs", |s| s.state == JobState::Running);
     let stop = Some(Stop { drain: false });
-    let trigger = running
-        .handle
-        .trigger_savepoint(held.clone(), "sp".to_owned(), stop);
+    let trigger =
+        running
+            .handle
+            .trigger_savepoint(held.clone(), "sp".to_owned(), stop, SavepointFormat::Canonical);
     wait_for("the savepoint is being completed", || {
         held.awaited.load(Ordering::SeqCst)
     });
@@ -313,9 +328,10 @@ fn a_stop_that_fails_while_the_job_is_cancelled_lets_it_be_cancelled() {
     let running = job.start(RestoreFrom::Fresh);
     running.until("it runs", |s| s.state == JobState::Running);
     let stop = Some(Stop { drain: false });
-    let trigger = running
-        .handle
-        .trigger_savepoint(held.clone(), "sp".to_owned(), stop);
+    let trigger =
+        running
+            .handle
+            .trigger_savepoint(held.clone(), "sp".to_owned(), stop, SavepointFormat::Canonical);
     wait_for("the savepoint is being completed", || {
         held.awaited.load(Ordering::SeqCst)
     });
@@ -339,9 +355,10 @@ fn a_host_that_died_after_a_stop_was_complete_commits_it_and_reads_nothing_more(
     running.until("it runs", |s| s.state == JobState::Running);
     job.world.commit_retries.store(u64::MAX, Ordering::SeqCst);
     let stop = Some(Stop { drain: false });
-    let trigger = running
-        .handle
-        .trigger_savepoint(storage(&job), "sp".to_owned(), stop);
+    let trigger =
+        running
+            .handle
+            .trigger_savepoint(storage(&job), "sp".to_owned(), stop, SavepointFormat::Canonical);
     completed(running.outcome(trigger));
     running.handle.suspend();
     assert_eq!(running.handle.status().state, JobState::Suspended);
@@ -371,9 +388,10 @@ fn a_job_that_sets_no_max_parallelism_keeps_that_of_its_first_run() {
     let running = job.start(RestoreFrom::Fresh);
     running.until("it runs", |s| s.state == JobState::Running);
     let stop = Some(Stop { drain: false });
-    let trigger = running
-        .handle
-        .trigger_savepoint(storage(&job), "sp".to_owned(), stop);
+    let trigger =
+        running
+            .handle
+            .trigger_savepoint(storage(&job), "sp".to_owned(), stop, SavepointFormat::Canonical);
     completed(running.outcome(trigger));
     assert_eq!(running.finish().max_parallelism, 24);
     job.world.gate.store(u64::MAX, Ordering::SeqCst);
@@ -401,9 +419,10 @@ fn a_job_goes_on_when_the_savepoint_of_its_stop_fails() {
     });
     running.until("it runs", |s| s.state == JobState::Running);
     let stop = Some(Stop { drain: false });
-    let trigger = running
-        .handle
-        .trigger_savepoint(broken.clone(), "sp".to_owned(), stop);
+    let trigger =
+        running
+            .handle
+            .trigger_savepoint(broken.clone(), "sp".to_owned(), stop, SavepointFormat::Canonical);
     let outcome = running.outcome(trigger);
     assert!(
         matches!(&outcome, SavepointOutcome::Failed(reason) if reason.contains("broken on purpose")),

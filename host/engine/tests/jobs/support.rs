@@ -94,6 +94,7 @@ impl Job {
             state: Arc::new(MemoryBackends::default()),
             slots: self.slots,
             restore,
+            claimed: None,
             first_attempt: 0,
         };
         Ok(Running {

@@ -1,4 +1,4 @@
-//! `list`, `info`, `cancel`, `savepoint`, `stop`, `resume`: commands on jobs of a host.
+//! `list`, `info`, `cancel`, `savepoint`, `checkpoint`, `stop`, `resume`: commands on jobs of a host.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::{CliError, Context};
+use super::{CliError, Context, SavepointType};
 use crate::job::units::DurationText;
 use crate::rest::types::checkpoint::TriggerAnswer;
 
@@ -186,21 +186,90 @@ fn target(directory: Option<&str>) -> Result<Option<String>, CliError> {
     Ok(directory.map(crate::host::trigger::as_url).transpose()?)
 }
 
+/// Flink's name of the format.
+fn format_type(format: SavepointType) -> &'static str {
+    match format {
+        SavepointType::Canonical => "CANONICAL",
+        SavepointType::Native => "NATIVE",
+    }
+}
+
 /// Writes a savepoint.
-pub fn savepoint(context: &Context, job: &str, directory: Option<&str>) -> Result<(), CliError> {
+pub fn savepoint(
+    context: &Context,
+    job: &str,
+    directory: Option<&str>,
+    format: SavepointType,
+) -> Result<(), CliError> {
     let client = context.client()?;
     let id = find(&client, job)?;
-    let body = json!({"target-directory": target(directory)?, "cancel-job": false});
+    let body = json!({
+        "target-directory": target(directory)?,
+        "cancel-job": false,
+        "formatType": format_type(format),
+    });
     let trigger: TriggerAnswer = client.post_json(&format!("/jobs/{id}/savepoints"), &body)?;
     let location = wait_for_savepoint(&client, &id, &trigger.request_id)?;
     context.print(&json!({"jobid": id, "location": location}), |_| location.clone())
 }
 
-/// Stops a job with a savepoint and waits until it has ended.
-pub fn stop(context: &Context, job: &str, directory: Option<&str>, drain: bool) -> Result<(), CliError> {
+/// Cancels a job after a savepoint and waits until it has ended.
+pub fn cancel_with_savepoint(context: &Context, job: &str, directory: Option<&str>) -> Result<(), CliError> {
     let client = context.client()?;
     let id = find(&client, job)?;
-    let body = json!({"targetDirectory": target(directory)?, "drain": drain});
+    let body = json!({"target-directory": target(directory)?, "cancel-job": true});
+    let trigger: TriggerAnswer = client.post_json(&format!("/jobs/{id}/savepoints"), &body)?;
+    let location = wait_for_savepoint(&client, &id, &trigger.request_id)?;
+    let state = wait_for_end(&client, &id)?;
+    context.print(
+        &json!({"jobid": id, "location": location, "state": state}),
+        |_| format!("{location}\njob {id} is {state}"),
+    )
+}
+
+/// Deletes a savepoint.
+pub fn dispose(context: &Context, path: &str) -> Result<(), CliError> {
+    let path = target(Some(path))?;
+    let body = json!({"savepoint-path": path});
+    let _: TriggerAnswer = context.client()?.post_json("/savepoint-disposal", &body)?;
+    context.print(&json!({"location": path}), |_| {
+        format!("savepoint {} is deleted", path.as_deref().unwrap_or_default())
+    })
+}
+
+/// Writes a checkpoint.
+pub fn checkpoint(context: &Context, job: &str, full: bool) -> Result<(), CliError> {
+    let client = context.client()?;
+    let id = find(&client, job)?;
+    let body = json!({"checkpointType": if full { "FULL" } else { "CONFIGURED" }});
+    let trigger: TriggerAnswer = client.post_json(&format!("/jobs/{id}/checkpoints"), &body)?;
+    loop {
+        let status: Value = client.get(&format!("/jobs/{id}/checkpoints/{}", trigger.request_id))?;
+        if status["status"]["id"] == "COMPLETED" {
+            let number = &status["operation"]["checkpointId"];
+            return context.print(&json!({"jobid": id, "checkpointId": number}), |_| {
+                format!("checkpoint {number} of job {id}")
+            });
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Stops a job with a savepoint and waits until it has ended.
+pub fn stop(
+    context: &Context,
+    job: &str,
+    directory: Option<&str>,
+    drain: bool,
+    format: SavepointType,
+) -> Result<(), CliError> {
+    let client = context.client()?;
+    let id = find(&client, job)?;
+    let body = json!({
+        "targetDirectory": target(directory)?,
+        "drain": drain,
+        "formatType": format_type(format),
+    });
     let trigger: TriggerAnswer = client.post_json(&format!("/jobs/{id}/stop"), &body)?;
     let location = wait_for_savepoint(&client, &id, &trigger.request_id)?;
     let state = wait_for_end(&client, &id)?;

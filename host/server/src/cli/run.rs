@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, encode};
 use super::progress::{Progress, Snapshot, Summary};
-use super::{CliError, Context, RunArgs, files, plugins, serve};
+use super::{ClaimMode, CliError, Context, RunArgs, files, plugins, serve};
 use crate::config::Settings;
 use crate::host::plugins::is_path;
 use crate::host::{Host, Recover, SubmitOptions, random_u128};
@@ -159,6 +159,7 @@ fn embedded(
         parallelism: args.parallelism,
         savepoint_path: args.from_savepoint.clone(),
         allow_non_restored: args.allow_non_restored_state,
+        claim: args.claim_mode == ClaimMode::Claim,
         plugins,
     };
     let submitted = host.submit(text, &options)?;
@@ -244,6 +245,9 @@ fn submitted(
             encode(&crate::host::trigger::as_url(path)?)
         ));
         query.push(format!("allowNonRestoredState={}", args.allow_non_restored_state));
+        if args.claim_mode == ClaimMode::Claim {
+            query.push("claimMode=CLAIM".to_owned());
+        }
     }
     let path = format!("/jobs?{}", query.join("&"));
     let answer: SubmitAnswer = client.post_bytes(&path, "application/yaml", text.as_bytes())?;

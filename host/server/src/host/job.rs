@@ -10,7 +10,7 @@ use wasmill_checkpoint::layout;
 use wasmill_engine::job::status::{
     CheckpointStats, ExceptionEntry, JobState, JobStatus, SubtaskStatus, TaskState, VertexStatus,
 };
-use wasmill_engine::job::{JobHandle, JobSpec, RestoreFrom};
+use wasmill_engine::job::{Claimed, JobHandle, JobSpec, RestoreFrom};
 use wasmill_engine::plan::JobPlan;
 use wasmill_engine::registry::Registry;
 use wasmill_model::graph::OperatorKind;
@@ -354,6 +354,7 @@ impl Host {
             state,
             slots: record.slots,
             restore: self.restore_of(job, resumed)?,
+            claimed: self.claimed_of(job),
             first_attempt: 0,
         };
         wasmill_engine::job::start(spec, Arc::clone(&self.executor), Arc::clone(&self.clock))
@@ -366,6 +367,13 @@ impl Host {
             registry.functions = Some(Arc::new(PluginFunctions::new(Arc::clone(self.plugins()))));
         }
         registry
+    }
+
+    /// What the job has claimed, as long as it is there.
+    fn claimed_of(&self, job: &Job) -> Option<Claimed> {
+        let savepoint = job.record().savepoint.as_ref().filter(|s| s.claim)?;
+        let (storage, directory) = trigger::open_savepoint(&savepoint.path, &self.settings.storage).ok()?;
+        Some(Claimed { storage, directory })
     }
 
     /// A job with a checkpoint of its own never goes back to the savepoint that it once came from.

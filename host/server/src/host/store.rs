@@ -45,6 +45,9 @@ pub struct SavepointRef {
     pub path: String,
     /// Whether state that no operator claims is dropped.
     pub allow_non_restored: bool,
+    /// Whether it is this job's from now on.
+    #[serde(default)]
+    pub claim: bool,
 }
 
 impl JobRecord {

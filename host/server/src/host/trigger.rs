@@ -12,9 +12,11 @@ use wasmill_checkpoint::retention;
 use wasmill_checkpoint::storage::{CheckpointStorage, StorageSettings};
 use wasmill_engine::job::status::SavepointOutcome;
 use wasmill_engine::job::{JobHandle, SavepointTrigger, Stop};
+use wasmill_model::element::SavepointFormat;
 use wasmill_model::id::JobId;
 
 use super::job::Job;
+use super::store::SavepointRef;
 use super::{Host, HostError, local_path, random_u128};
 use crate::config::directory_url;
 
@@ -28,13 +30,16 @@ const OUTCOME_POLL: Duration = Duration::from_millis(20);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
     /// A savepoint.
-    Savepoint,
+    Savepoint(SavepointFormat),
     /// A savepoint, and the job stops with it.
-    Stop(Stop),
+    Stop(Stop, SavepointFormat),
     /// A savepoint, and the job is cancelled after it.
-    SavepointThenCancel,
-    /// A checkpoint.
-    Checkpoint,
+    SavepointThenCancel(SavepointFormat),
+    /// A checkpoint; a full one builds on no other.
+    Checkpoint {
+        /// Whether it is.
+        full: bool,
+    },
 }
 
 #[derive(Clone)]
@@ -97,8 +102,8 @@ impl Host {
         let running = self.job(job)?;
         let handle = running.handle().ok_or_else(|| not_running(&running))?;
         let trigger = match what {
-            What::Checkpoint => handle.trigger_checkpoint(),
-            What::Savepoint | What::Stop(_) | What::SavepointThenCancel => {
+            What::Checkpoint { full } => handle.trigger_checkpoint(full),
+            What::Savepoint(format) | What::Stop(_, format) | What::SavepointThenCancel(format) => {
                 let (storage, url) = self.savepoint_storage(target)?;
                 let name = format!(
                     "savepoint-{}-{:012x}",
@@ -107,9 +112,11 @@ impl Host {
                 );
                 tracing::info!(job = %job, "savepoint {name} into {url}");
                 match what {
-                    What::SavepointThenCancel => return self.cancel_after(id, handle, job, storage, name),
-                    What::Stop(stop) => handle.trigger_savepoint(storage, name, Some(stop)),
-                    _ => handle.trigger_savepoint(storage, name, None),
+                    What::SavepointThenCancel(_) => {
+                        return self.cancel_after(id, handle, job, (storage, name), format);
+                    }
+                    What::Stop(stop, _) => handle.trigger_savepoint(storage, name, Some(stop), format),
+                    _ => handle.trigger_savepoint(storage, name, None, format),
                 }
             }
         };
@@ -130,8 +137,8 @@ impl Host {
         id: u128,
         handle: Arc<dyn JobHandle>,
         job: JobId,
-        storage: Arc<dyn CheckpointStorage>,
-        name: String,
+        (storage, name): (Arc<dyn CheckpointStorage>, String),
+        format: SavepointFormat,
     ) -> Result<u128, HostError> {
         let host = Arc::downgrade(self);
         let (tell, told) = std::sync::mpsc::sync_channel::<Asked>(1);
@@ -143,10 +150,10 @@ impl Host {
                 }
             })
             .map_err(|e| HostError::Host(format!("no thread could be started for the savepoint: {e}")))?;
-        let trigger = handle.trigger_last_savepoint(storage, name);
+        let trigger = handle.trigger_last_savepoint(storage, name, format);
         let asked = Asked {
             job,
-            what: What::SavepointThenCancel,
+            what: What::SavepointThenCancel(format),
             handle,
             trigger,
         };
@@ -164,7 +171,8 @@ impl Host {
         checkpoint: bool,
     ) -> Result<Option<SavepointOutcome>, HostError> {
         let asked = self.triggers.find(id);
-        let asked = asked.filter(|asked| asked.job == job && (asked.what == What::Checkpoint) == checkpoint);
+        let asked = asked
+            .filter(|asked| asked.job == job && matches!(asked.what, What::Checkpoint { .. }) == checkpoint);
         let Some(asked) = asked else {
             let what = if checkpoint { "checkpoint" } else { "savepoint" };
             let message = format!("There is no {what} operation with triggerId={id:032x} for job {job}.");
@@ -199,28 +207,51 @@ impl Host {
     pub fn dispose(&self, path: &str) -> Result<(), HostError> {
         let (storage, directory) =
             open_savepoint(path, &self.settings.storage).map_err(HostError::NotFound)?;
-        let manifest_file = manifest_name(&directory);
-        let content = storage
-            .read(&manifest_file, 0, MANIFEST_BYTES_MAX + 1)
-            .map_err(|e| HostError::NotFound(format!("savepoint {path}: {e}")))?;
-        let manifest = Manifest::decode(&content).map_err(|e| {
-            HostError::Bad(format!(
-                "`{path}` is no savepoint of this program, so nothing was deleted: {manifest_file}: {e}"
-            ))
-        })?;
-        let is_checkpoint = matches!(manifest.kind, ManifestKind::Checkpoint | ManifestKind::Final);
-        let owner = self.job(manifest.job_id).ok();
-        if let Some(owner) = owner.filter(|job| is_checkpoint && !job.is_ended()) {
-            return Err(HostError::Conflict(format!(
-                "`{path}` is a checkpoint of job {}, which has not ended and may go on from it: cancel the job first",
-                owner.id()
-            )));
-        }
+        let manifest = self.unneeded(path, &*storage, &directory)?;
         retention::delete_savepoint(&*storage, &directory, &manifest)
             .map_err(|e| HostError::Host(format!("savepoint {path}: {e}")))?;
         storage
             .prune(&directory)
             .map_err(|e| HostError::Host(format!("savepoint {path}: {e}")))
+    }
+}
+
+impl Host {
+    /// Whether a job may start from it, and have it for its own where it claims it.
+    pub(super) fn check_savepoint(&self, savepoint: &SavepointRef) -> Result<(), HostError> {
+        let SavepointRef { path, claim, .. } = savepoint;
+        let (storage, directory) = open_savepoint(path, &self.settings.storage).map_err(HostError::Bad)?;
+        if *claim {
+            self.unneeded(path, &*storage, &directory)?;
+        }
+        Ok(())
+    }
+
+    /// The manifest of a savepoint, or of a checkpoint that its job needs no more.
+    fn unneeded(
+        &self,
+        path: &str,
+        storage: &dyn CheckpointStorage,
+        directory: &str,
+    ) -> Result<Manifest, HostError> {
+        let manifest_file = manifest_name(directory);
+        let content = storage
+            .read(&manifest_file, 0, MANIFEST_BYTES_MAX + 1)
+            .map_err(|e| HostError::NotFound(format!("savepoint {path}: {e}")))?;
+        let manifest = Manifest::decode(&content).map_err(|e| {
+            HostError::Bad(format!(
+                "`{path}` is no savepoint of this program, so nothing was done: {manifest_file}: {e}"
+            ))
+        })?;
+        let is_checkpoint = matches!(manifest.kind, ManifestKind::Checkpoint | ManifestKind::Final);
+        let owner = self.job(manifest.job_id).ok();
+        match owner.filter(|job| is_checkpoint && !job.is_ended()) {
+            Some(owner) => Err(HostError::Conflict(format!(
+                "`{path}` is a checkpoint of job {}, which has not ended and may go on from it: cancel the job first",
+                owner.id()
+            ))),
+            None => Ok(manifest),
+        }
     }
 }
 

@@ -34,7 +34,7 @@ fn checkpoint(entry: &CheckpointEntry) -> Checkpoint {
         id: entry.id.0,
         status: name_of(&entry.status),
         is_savepoint: entry.is_savepoint,
-        savepoint_format: entry.is_savepoint.then(|| "CANONICAL".to_owned()),
+        savepoint_format: entry.format.as_ref().map(name_of),
         trigger_timestamp: entry.triggered_at,
         latest_ack_timestamp: entry.latest_ack_at,
         checkpointed_size: entry.size,

@@ -13,8 +13,8 @@ use wasmill_engine::job::status::SavepointOutcome;
 use super::error::{ApiError, Errors};
 use super::types::Empty;
 use super::types::checkpoint::{
-    CheckpointNumber, CheckpointRequest, CheckpointTriggerStatus, DisposalRequest, DisposalStatus,
-    SavepointLocation, SavepointRequest, SavepointStatus, StopRequest, TriggerAnswer,
+    CheckpointNumber, CheckpointRequest, CheckpointTriggerStatus, CheckpointType, DisposalRequest,
+    DisposalStatus, SavepointLocation, SavepointRequest, SavepointStatus, StopRequest, TriggerAnswer,
 };
 use super::types::job::QueueStatus;
 use super::{App, blocking, body, find_job};
@@ -58,10 +58,10 @@ pub async fn savepoint(
     bytes: Bytes,
 ) -> Result<(StatusCode, Json<TriggerAnswer>), ApiError> {
     let request: SavepointRequest = body("SavepointTriggerRequestBody", &bytes)?;
-    let what = if request.cancel_job {
-        What::SavepointThenCancel
-    } else {
-        What::Savepoint
+    let format = request.format_type.unwrap_or_default().into();
+    let what = match request.cancel_job {
+        true => What::SavepointThenCancel(format),
+        false => What::Savepoint(format),
     };
     start(host, &job, what, request.target_directory, request.trigger_id).await
 }
@@ -76,7 +76,8 @@ pub async fn stop(
     bytes: Bytes,
 ) -> Result<(StatusCode, Json<TriggerAnswer>), ApiError> {
     let request: StopRequest = body("StopWithSavepointRequestBody", &bytes)?;
-    let what = What::Stop(Stop { drain: request.drain });
+    let format = request.format_type.unwrap_or_default().into();
+    let what = What::Stop(Stop { drain: request.drain }, format);
     start(host, &job, what, request.target_directory, request.trigger_id).await
 }
 
@@ -90,7 +91,8 @@ pub async fn checkpoint(
     bytes: Bytes,
 ) -> Result<(StatusCode, Json<TriggerAnswer>), ApiError> {
     let request: CheckpointRequest = body("CheckpointTriggerRequestBody", &bytes)?;
-    start(host, &job, What::Checkpoint, None, request.trigger_id).await
+    let full = request.checkpoint_type == Some(CheckpointType::Full);
+    start(host, &job, What::Checkpoint { full }, None, request.trigger_id).await
 }
 
 fn outcome(host: &Host, job: &str, id: &str, checkpoint: bool) -> Result<Option<SavepointOutcome>, ApiError> {

@@ -7,14 +7,25 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use serde::Deserialize;
-use utoipa::IntoParams;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::error::{ApiError, Errors};
 use super::types::Empty;
 use super::types::job::{SubmitAnswer, ValidateAnswer};
 use super::{App, blocking, find_job};
 use crate::host::SubmitOptions;
+
+/// Whose a checkpoint or savepoint is that a job starts from (Flink's words).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ClaimMode {
+    /// The job's from now on: deleted as its own checkpoints are, once it has a newer one.
+    Claim,
+    /// Its owner's: the job never deletes it, nor names a file of it.
+    #[default]
+    NoClaim,
+}
 
 /// What may be said with a job file.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -32,6 +43,10 @@ pub struct SubmitQuery {
     #[serde(rename = "allowNonRestoredState")]
     #[param(rename = "allowNonRestoredState")]
     allow_non_restored: bool,
+    /// Whose what the job starts from is: default `NO_CLAIM`, its owner's still.
+    #[serde(rename = "claimMode")]
+    #[param(rename = "claimMode")]
+    claim_mode: ClaimMode,
     /// Goes over the file's `plugins`: `name=reference`, separated by commas.
     plugins: Option<String>,
 }
@@ -65,6 +80,7 @@ impl SubmitQuery {
             parallelism: self.parallelism,
             savepoint_path: self.savepoint_path.filter(|path| !path.is_empty()),
             allow_non_restored: self.allow_non_restored,
+            claim: self.claim_mode == ClaimMode::Claim,
             plugins,
         })
     }

@@ -8,7 +8,7 @@ use wasmill_server::host::{Host, Recover};
 
 use super::host::{ENDLESS, LIMIT, Served, settings};
 
-fn savepoint_done(served: &Served, job: &str, trigger: &Value) -> Value {
+pub(super) fn savepoint_done(served: &Served, job: &str, trigger: &Value) -> Value {
     let trigger = trigger["request-id"].as_str().unwrap().to_owned();
     served.wait_for("the savepoint is done", || {
         let (status, answer) = served.get(&format!("/v1/jobs/{job}/savepoints/{trigger}"));

@@ -62,6 +62,7 @@ impl Scenario {
             state: self.backends(),
             slots: 8,
             restore: self.restore_from(job, from, &storage),
+            claimed: None,
             first_attempt: self.lives * 1_000,
         };
         let handle = start(spec, executor, self.clock.clone()).map_err(|error| error.to_string())?;

@@ -94,9 +94,14 @@ impl Master {
         let mut settings = self.spec.graph.settings.checkpointing.clone().unwrap_or_default();
         // Steps of an input that drives the job keep their place between the records.
         settings.unaligned &= !self.connectors.drive_clock();
-        let coordinator = self
-            .coordinator
-            .get_or_insert_with(|| Coordinator::new(settings, subtasks, next_id));
+        let claims = self.spec.claimed.is_some();
+        let coordinator = self.coordinator.get_or_insert_with(|| {
+            let mut coordinator = Coordinator::new(settings, subtasks, next_id);
+            if claims {
+                coordinator.set_claimed();
+            }
+            coordinator
+        });
         coordinator.set_retained(retained);
         if let Some(from) = &from {
             coordinator.on_restored(RestoredEntry {
@@ -170,6 +175,11 @@ impl Master {
             Action::NotifyAborted { checkpoint } => self.tell(&Command::Abort(checkpoint)),
             Action::DeleteCheckpoint { checkpoint, shared } => self.delete_checkpoint(checkpoint, shared),
             Action::DeleteShared { names } => self.delete_shared(names),
+            Action::DeleteClaimed => {
+                if let Some(claimed) = self.spec.claimed.clone() {
+                    self.delete("delete claimed".to_owned(), move || claimed.delete());
+                }
+            }
             Action::DeleteFiles {
                 checkpoint, names, ..
             } => {

@@ -170,11 +170,19 @@ impl Master {
                 trigger,
                 location,
                 kind,
+                format,
             } => {
                 self.savepoints.insert(trigger, location);
-                self.wish(trigger, Event::TriggerSavepoint { trigger, kind }, now);
+                let event = Event::TriggerSavepoint {
+                    trigger,
+                    kind,
+                    format,
+                };
+                self.wish(trigger, event, now);
             }
-            Request::Checkpoint { trigger } => self.wish(trigger, Event::TriggerCheckpoint { trigger }, now),
+            Request::Checkpoint { trigger, full } => {
+                self.wish(trigger, Event::TriggerCheckpoint { trigger, full }, now);
+            }
         }
     }
 

@@ -11,13 +11,14 @@ use wasmill_checkpoint::coordinator::SavepointKind;
 use wasmill_checkpoint::retention;
 use wasmill_checkpoint::stats::{SavepointOutcome, SavepointTrigger};
 use wasmill_checkpoint::storage::CheckpointStorage;
+use wasmill_model::element::SavepointFormat;
 use wasmill_model::id::JobId;
 
 use super::shared::{Counters, Request, Shared};
 use crate::clock::Clock;
 use crate::executor::Executor;
 use crate::job::status::{JobState, JobStatus, SubtaskStatus};
-use crate::job::{JobHandle, JobSpec, Stop};
+use crate::job::{Claimed, JobHandle, JobSpec, Stop};
 use crate::lock::lock;
 use crate::metrics::UserMetric;
 use crate::task::snapshot::Location;
@@ -25,6 +26,7 @@ use crate::task::snapshot::Location;
 pub(super) struct Handle {
     job: JobId,
     retain_on_cancel: bool,
+    claimed: Option<Claimed>,
     shared: Arc<Shared>,
     executor: Arc<dyn Executor>,
     clock: Arc<dyn Clock>,
@@ -42,6 +44,7 @@ impl Handle {
         Self {
             job: spec.id,
             retain_on_cancel: checkpointing.is_some_and(|settings| settings.retain_on_cancel),
+            claimed: spec.claimed.clone(),
             shared,
             executor,
             clock,
@@ -63,12 +66,14 @@ impl Handle {
         storage: Arc<dyn CheckpointStorage>,
         directory: String,
         kind: SavepointKind,
+        format: SavepointFormat,
     ) -> SavepointTrigger {
         let trigger = self.trigger();
         self.shared.requests.send(Request::Savepoint {
             trigger,
             location: Location { storage, directory },
             kind,
+            format,
         });
         trigger
     }
@@ -110,24 +115,26 @@ impl JobHandle for Handle {
         storage: Arc<dyn CheckpointStorage>,
         directory: String,
         stop: Option<Stop>,
+        format: SavepointFormat,
     ) -> SavepointTrigger {
         let kind = stop.map_or(SavepointKind::Savepoint, |stop| SavepointKind::Stop {
             drain: stop.drain,
         });
-        self.savepoint(storage, directory, kind)
+        self.savepoint(storage, directory, kind, format)
     }
 
     fn trigger_last_savepoint(
         &self,
         storage: Arc<dyn CheckpointStorage>,
         directory: String,
+        format: SavepointFormat,
     ) -> SavepointTrigger {
-        self.savepoint(storage, directory, SavepointKind::Last)
+        self.savepoint(storage, directory, SavepointKind::Last, format)
     }
 
-    fn trigger_checkpoint(&self) -> SavepointTrigger {
+    fn trigger_checkpoint(&self, full: bool) -> SavepointTrigger {
         let trigger = self.trigger();
-        self.shared.requests.send(Request::Checkpoint { trigger });
+        self.shared.requests.send(Request::Checkpoint { trigger, full });
         trigger
     }
 
@@ -148,8 +155,11 @@ impl JobHandle for Handle {
             _ => false,
         };
         if let Some(fence) = self.shared.fence().filter(|_| delete) {
-            let job = self.job;
+            let (job, claimed) = (self.job, self.claimed.clone());
             let work = move || {
+                if let Some(claimed) = claimed {
+                    claimed.delete();
+                }
                 if let Err(error) = retention::delete_job(&fence) {
                     tracing::warn!(%job, %error, "checkpoints of an ended job could not be deleted");
                 }

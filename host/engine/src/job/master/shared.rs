@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use wasmill_checkpoint::coordinator::SavepointKind;
 use wasmill_checkpoint::fence::Fence;
 use wasmill_checkpoint::stats::{SavepointOutcome, SavepointTrigger};
+use wasmill_model::element::SavepointFormat;
 
 use crate::job::status::{JobState, JobStatus};
 use crate::lock::lock;
@@ -27,9 +28,11 @@ pub(super) enum Request {
         trigger: SavepointTrigger,
         location: Location,
         kind: SavepointKind,
+        format: SavepointFormat,
     },
     Checkpoint {
         trigger: SavepointTrigger,
+        full: bool,
     },
 }
 

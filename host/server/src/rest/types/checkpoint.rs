@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use wasmill_model::element::SavepointFormat;
 
 use super::job::QueueStatus;
 
@@ -133,7 +134,7 @@ pub struct Checkpoint {
     pub status: String,
     /// Whether it is a savepoint.
     pub is_savepoint: bool,
-    /// `CANONICAL` for savepoints.
+    /// `CANONICAL` or `NATIVE` for savepoints.
     #[serde(rename = "savepointFormat")]
     pub savepoint_format: Option<String>,
     /// When it was triggered.
@@ -245,6 +246,38 @@ pub struct Externalization {
     pub delete_on_cancellation: bool,
 }
 
+/// How a savepoint holds keyed state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum FormatType {
+    /// In the format of all backends.
+    #[default]
+    Canonical,
+    /// In the files of the job's backend, where it has such.
+    Native,
+}
+
+impl From<FormatType> for SavepointFormat {
+    fn from(format: FormatType) -> Self {
+        match format {
+            FormatType::Canonical => Self::Canonical,
+            FormatType::Native => Self::Native,
+        }
+    }
+}
+
+/// What a checkpoint that somebody asks for builds on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum CheckpointType {
+    /// What the job's settings say.
+    Configured,
+    /// On no other one.
+    Full,
+    /// As `CONFIGURED`: a job without incremental checkpoints takes none.
+    Incremental,
+}
+
 /// Body of `POST /jobs/:jobid/savepoints`.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default)]
@@ -255,9 +288,9 @@ pub struct SavepointRequest {
     /// Whether the job is cancelled after it.
     #[serde(rename = "cancel-job")]
     pub cancel_job: bool,
-    /// `CANONICAL` or `NATIVE`: both are the same here.
+    /// Default: `CANONICAL`.
     #[serde(rename = "formatType")]
-    pub format_type: Option<String>,
+    pub format_type: Option<FormatType>,
     /// 32 hexadecimal characters of the client's choice: the same once more triggers nothing.
     #[serde(rename = "triggerId")]
     pub trigger_id: Option<String>,
@@ -271,8 +304,8 @@ pub struct StopRequest {
     pub target_directory: Option<String>,
     /// Whether the watermark +∞ goes out first.
     pub drain: bool,
-    /// `CANONICAL` or `NATIVE`: both are the same here.
-    pub format_type: Option<String>,
+    /// Default: `CANONICAL`.
+    pub format_type: Option<FormatType>,
     /// As for savepoints.
     pub trigger_id: Option<String>,
 }
@@ -281,8 +314,8 @@ pub struct StopRequest {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct CheckpointRequest {
-    /// `CONFIGURED`, `FULL` or `INCREMENTAL`: all are the same here.
-    pub checkpoint_type: Option<String>,
+    /// Default: `CONFIGURED`.
+    pub checkpoint_type: Option<CheckpointType>,
     /// As for savepoints.
     pub trigger_id: Option<String>,
 }
