@@ -33,7 +33,26 @@ pub struct OperatorState {
     pub in_flight: Option<Data>,
 }
 
+impl SubtaskState {
+    /// Bytes of all that it holds, also of what other checkpoints hold too.
+    pub fn bytes(&self) -> u64 {
+        let operators = self.operators.values();
+        let of = |operator: &OperatorState| {
+            operator.data().map(Data::length).sum::<u64>() + operator.small_bytes()
+        };
+        operators.map(of).sum()
+    }
+}
+
 impl OperatorState {
+    /// Bytes of what is always in the manifest itself: operator state, raw state and committables.
+    pub fn small_bytes(&self) -> u64 {
+        let lists = self.lists.iter().flat_map(|list| &list.elements);
+        let committables = self.committables.iter().map(|c| c.bytes.len());
+        let small = lists.map(|element| element.0.len()).chain(committables);
+        (small.sum::<usize>() + self.raw.len()) as u64
+    }
+
     /// Its files.
     pub fn data(&self) -> impl Iterator<Item = &Data> {
         let keyed = self.keyed.iter().flat_map(KeyedHandle::data);
@@ -114,6 +133,14 @@ pub struct FileRef<'a> {
 }
 
 impl Data {
+    /// Bytes.
+    pub fn length(&self) -> u64 {
+        match self {
+            Self::Inline(bytes) => bytes.len() as u64,
+            Self::File { length, .. } | Self::Shared { length, .. } => *length,
+        }
+    }
+
     /// Its file, where it has one.
     pub fn file(&self) -> Option<FileRef<'_>> {
         let (name, length, crc32c, shared) = match self {

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 use wasmill_model::element::SavepointFormat;
-use wasmill_model::id::CheckpointId;
+use wasmill_model::id::{CheckpointId, SubtaskId};
 use wasmill_model::time::Timestamp;
 
 use crate::manifest::ManifestKind;
@@ -51,18 +51,60 @@ pub struct CheckpointEntry {
     pub latest_ack_at: Timestamp,
     /// Bytes written.
     pub size: u64,
+    /// Bytes of state, also of what an older checkpoint has stored.
+    #[serde(default)]
+    pub state_size: u64,
     /// From the trigger to the manifest, ms.
     pub duration_ms: u64,
     /// Number of subtasks.
     pub subtasks: u32,
     /// How many have acknowledged.
     pub acknowledged: u32,
+    /// What these said, in the order in which they did.
+    #[serde(default)]
+    pub reports: Vec<Acknowledgement>,
     /// Where it is: a URL.
     pub external_path: Option<String>,
     /// Whether it was deleted since.
     pub discarded: bool,
     /// Why it failed.
     pub failure: Option<String>,
+}
+
+/// What a subtask that has acknowledged said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// Index of its vertex.
+    pub vertex: u32,
+    /// Its own within the vertex.
+    pub index: u32,
+    /// When.
+    pub at: Timestamp,
+    /// How its part is.
+    pub report: SubtaskReport,
+}
+
+/// How large a subtask's part of a checkpoint is, and how long it took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubtaskReport {
+    /// Bytes written.
+    pub size: u64,
+    /// Bytes of state, also of what an older checkpoint has stored.
+    pub state_size: u64,
+    /// From the trigger to the first barrier, ms.
+    pub start_delay_ms: u64,
+    /// From the first barrier to the last, ms.
+    pub alignment_ms: u64,
+    /// In which the task did nothing else, ms.
+    pub sync_ms: u64,
+    /// In which the part was written beside the task, ms.
+    pub async_ms: u64,
+    /// Read during alignment.
+    pub processed_bytes: u64,
+    /// Of records in flight.
+    pub persisted_bytes: u64,
+    /// Whether the barrier overtook records.
+    pub unaligned: bool,
 }
 
 /// How a checkpoint stands.
@@ -129,6 +171,8 @@ impl CheckpointStats {
             triggered_at: now,
             latest_ack_at: -1,
             size: 0,
+            state_size: 0,
+            reports: Vec::new(),
             duration_ms: 0,
             subtasks,
             acknowledged: 0,
@@ -140,11 +184,24 @@ impl CheckpointStats {
         self.history.insert(0, entry);
     }
 
-    pub(crate) fn acknowledged(&mut self, id: CheckpointId, acknowledged: u32, size: u64, now: Timestamp) {
+    pub(crate) fn acknowledged(
+        &mut self,
+        id: CheckpointId,
+        subtask: SubtaskId,
+        report: SubtaskReport,
+        now: Timestamp,
+    ) {
         if let Some(entry) = self.entry(id) {
-            entry.acknowledged = acknowledged;
-            entry.size = size;
+            entry.acknowledged += 1;
+            entry.size = entry.size.saturating_add(report.size);
+            entry.state_size = entry.state_size.saturating_add(report.state_size);
             entry.latest_ack_at = now;
+            entry.reports.push(Acknowledgement {
+                vertex: subtask.vertex.0,
+                index: subtask.index,
+                at: now,
+                report,
+            });
         }
     }
 

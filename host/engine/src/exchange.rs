@@ -8,9 +8,12 @@
 
 mod lane;
 
+use std::sync::Arc;
+
 use wasmill_model::batch::Batch;
-use wasmill_model::element::StreamElement;
+use wasmill_model::element::{Barrier, StreamElement};
 use wasmill_model::graph::Partitioner;
+use wasmill_model::id::CheckpointId;
 use wasmill_model::key::{KeyGroup, MaxParallelism};
 use wasmill_model::time::Timestamp;
 
@@ -204,21 +207,39 @@ impl Edge {
     /// Sends a barrier to every target before the records that are on their way, and returns those. Only where any target
     /// may be given them later: records that each target must have, and those whose target is fixed by the sender, are
     /// not overtaken, as in Flink.
-    pub(crate) fn overtake(&mut self, barrier: &StreamElement) -> Vec<Batch> {
-        match self.partitioner {
-            Partitioner::Broadcast | Partitioner::Forward | Partitioner::Rescale => {
-                self.control(barrier);
-                return Vec::new();
-            }
-            Partitioner::Hash
-            | Partitioner::Rebalance
-            | Partitioner::Shuffle
-            | Partitioner::Global
-            | Partitioner::Custom => {}
+    pub(crate) fn overtake(&mut self, barrier: &Arc<Barrier>) -> Vec<Batch> {
+        if !self.may_be_overtaken() {
+            self.control(&StreamElement::Barrier(barrier.clone()));
+            return Vec::new();
         }
         self.flush_at = None;
         let lanes = self.lanes.iter_mut();
         lanes.flat_map(|lane| lane.overtake(barrier)).collect()
+    }
+
+    fn may_be_overtaken(&self) -> bool {
+        match self.partitioner {
+            Partitioner::Broadcast | Partitioner::Forward | Partitioner::Rescale => false,
+            Partitioner::Hash
+            | Partitioner::Rebalance
+            | Partitioner::Shuffle
+            | Partitioner::Global
+            | Partitioner::Custom => true,
+        }
+    }
+
+    /// Whether a barrier that was sent behind the records is still on its way and may yet overtake.
+    pub(crate) fn holds_barrier(&self, checkpoint: CheckpointId) -> bool {
+        self.may_be_overtaken() && self.lanes.iter().any(|lane| lane.holds_barrier(checkpoint))
+    }
+
+    /// Lets such a barrier overtake what it still waits behind, and returns those records.
+    pub(crate) fn expedite(&mut self, checkpoint: CheckpointId) -> Vec<Batch> {
+        if !self.may_be_overtaken() {
+            return Vec::new();
+        }
+        let lanes = self.lanes.iter_mut();
+        lanes.flat_map(|lane| lane.expedite(checkpoint)).collect()
     }
 
     /// Sends what is being built.

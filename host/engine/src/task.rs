@@ -9,6 +9,7 @@
 //! Longer than 500 lines: what a step may do in which order is one decision, and is read as one.
 
 mod account;
+mod aligning;
 pub(crate) mod alignment;
 pub(crate) mod chain;
 mod files;
@@ -23,6 +24,7 @@ pub(crate) mod source;
 #[cfg(test)]
 mod tests;
 mod ticks;
+mod timing;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -40,6 +42,7 @@ use crate::error::TaskError;
 use crate::executor::{Actor, Step};
 use crate::metrics::{SubtaskMetrics, add};
 use crate::output::Emitted;
+use aligning::{Aligning, OnItsWay};
 use chain::Chain;
 use freeze::{check_claimed, freeze};
 use inputs::{Inputs, Received};
@@ -127,6 +130,10 @@ pub(crate) struct Task {
     waiting: Option<Waiting>,
     /// An unaligned barrier whose snapshot is to be taken as soon as what has begun is done.
     overtaking: Option<Arc<Barrier>>,
+    /// One that was sent, aligned so far, and may overtake yet.
+    on_its_way: Option<OnItsWay>,
+    /// The checkpoint whose barriers are coming in.
+    aligning: Option<Aligning>,
     /// Timers have emitted since there was credit last: no more of them fire before there is again.
     overdrawn: bool,
     last_ns: u64,
@@ -139,7 +146,7 @@ impl Actor for Task {
         let started = self.parts.clock.monotonic_ns();
         self.account_waiting(started);
         self.rows = 0;
-        let step = catch_unwind(AssertUnwindSafe(|| self.run(now)));
+        let step = catch_unwind(AssertUnwindSafe(|| self.run_until(now)));
         let ended = self.parts.clock.monotonic_ns();
         self.account_work(started, ended);
         match step {
@@ -165,10 +172,22 @@ impl Task {
             finish: None,
             waiting: None,
             overtaking: None,
+            on_its_way: None,
+            aligning: None,
             overdrawn: false,
             last_ns,
             rows: 0,
         }
+    }
+
+    fn run_until(&mut self, now: Timestamp) -> Result<Step, TaskError> {
+        let step = self.run(now)?;
+        Ok(match (step, self.next_overtaking(now)) {
+            (Step::Blocked { until }, Some(at)) => Step::Blocked {
+                until: Some(until.map_or(at, |until| until.min(at))),
+            },
+            (step, _) => step,
+        })
     }
 
     fn run(&mut self, now: Timestamp) -> Result<Step, TaskError> {
@@ -186,7 +205,8 @@ impl Task {
                 return Ok(self.gone());
             }
         }
-        if self.overtake()? {
+        self.settle_barrier(now)?;
+        if self.overtake(now)? {
             return Ok(Step::Progress);
         }
         let woken = !self.parts.chain.is_driven() && self.parts.chain.wake()?;
@@ -216,7 +236,7 @@ impl Task {
             return Ok(Step::Progress);
         }
         if let Some(work) = self.work.pop_front() {
-            self.perform(work)?;
+            self.perform(work, now)?;
             return Ok(Step::Progress);
         }
         if self.finish.is_some() && self.parts.chain.is_settled() {
@@ -300,6 +320,7 @@ impl Task {
             Command::Abort(checkpoint) => {
                 let is_given_up = |barrier: &Arc<Barrier>| barrier.checkpoint == checkpoint;
                 self.overtaking.take_if(|barrier| is_given_up(barrier));
+                self.on_its_way.take_if(|sent| is_given_up(&sent.barrier));
                 self.abort(checkpoint);
             }
             Command::Finish { commit } => {
@@ -361,7 +382,7 @@ impl Task {
             checkpoint: CHECKPOINT_AT_END,
             kind: SnapshotKind::Checkpoint,
             triggered_at: 0,
-            unaligned: false,
+            overtakes_at: None,
             format: StateFormat::Canonical,
         };
         self.parts
@@ -379,11 +400,14 @@ impl Task {
                 let Some(received) = inputs.receive() else {
                     return Ok(false);
                 };
+                if let Some(barrier) = inputs.aligning().cloned() {
+                    self.note_aligning(&barrier, now);
+                }
                 match received {
                     Received::Batch { port, batch } => {
                         add(&self.parts.metrics.records_in, u64::from(batch.rows()));
                         add(&self.parts.metrics.bytes_in, batch.bytes().len() as u64);
-                        self.perform(Work::Batch { port, rest: batch })?;
+                        self.perform(Work::Batch { port, rest: batch }, now)?;
                     }
                     Received::Clock(signal) => {
                         self.note_clock(signal);
@@ -391,8 +415,8 @@ impl Task {
                     }
                     // Not before what is pending.
                     Received::Tick(tick) => self.work.push_back(Work::Tick(tick)),
-                    Received::Barrier(barrier) => self.perform(Work::Barrier { barrier })?,
-                    Received::End => self.perform(Work::End { node: 0 })?,
+                    Received::Barrier(barrier) => self.perform(Work::Barrier { barrier }, now)?,
+                    Received::End => self.perform(Work::End { node: 0 }, now)?,
                     Received::Nothing => {}
                 }
                 Ok(true)
@@ -428,7 +452,7 @@ impl Task {
     }
 
     /// Does a piece of work; what is left of it comes first in the next step.
-    fn perform(&mut self, work: Work) -> Result<(), TaskError> {
+    fn perform(&mut self, work: Work, now: Timestamp) -> Result<(), TaskError> {
         match work {
             Work::Batch { port, rest } => self.process(port, rest),
             Work::Last(emitted) => self.enter(emitted),
@@ -436,7 +460,7 @@ impl Task {
             Work::Clock { node } => self.move_clock(node),
             Work::End { node } => self.end(node),
             Work::Drain { node } => self.end(node + 1),
-            Work::Barrier { barrier } => self.snapshot(&barrier),
+            Work::Barrier { barrier } => self.snapshot(&barrier, now, barrier.overtakes(now)),
         }
     }
 
@@ -494,9 +518,13 @@ impl Task {
         Ok(())
     }
 
-    /// The barrier goes downstream first: snapshots of the whole job overlap.
-    fn snapshot(&mut self, barrier: &Arc<Barrier>) -> Result<(), TaskError> {
-        let in_flight = self.pass_on(barrier);
+    /// The barrier goes downstream first: snapshots of the whole job overlap. One that overtakes takes the records that are
+    /// on their way with it.
+    fn snapshot(&mut self, barrier: &Arc<Barrier>, now: Timestamp, overtakes: bool) -> Result<(), TaskError> {
+        let mut taken = self.taken(barrier, now);
+        let started = self.parts.clock.monotonic_ns();
+        let in_flight = self.pass_on(barrier, overtakes);
+        taken.unaligned = overtakes;
         let mut parts = Vec::new();
         if let Head::Source(source) = &mut self.parts.head {
             parts.push(Part {
@@ -513,65 +541,18 @@ impl Task {
             Ok(())
         })?;
         overtake::assign(in_flight, &mut parts)?;
-        self.parts.snapshots.start(barrier.checkpoint, parts);
+        taken.sync_ms = self.parts.clock.monotonic_ns().saturating_sub(started) / 1_000_000;
+        let barrier = barrier.clone();
+        if barrier.overtakes_at.is_some() && !overtakes {
+            self.on_its_way = Some(OnItsWay {
+                barrier,
+                parts,
+                taken,
+            });
+            return self.settle_barrier(now);
+        }
+        self.parts.snapshots.start(barrier.checkpoint, parts, taken);
         Ok(())
-    }
-
-    /// Processing-time timers do not outlive the input (G16).
-    fn fire_processing_timers(&mut self) -> Result<bool, TaskError> {
-        if self.phase == Phase::Ended || self.parts.chain.is_driven() {
-            return Ok(false);
-        }
-        let mut fired = false;
-        for node in 0..self.parts.chain.nodes.len() {
-            fired |= self.parts.chain.fire_processing(node)?;
-        }
-        Ok(fired)
-    }
-
-    /// Without credit: fires timers while they emit nothing, and one call's results beyond.
-    fn fire_on_account(&mut self) -> Result<bool, TaskError> {
-        // Not within a watermark: what that has led to so far goes first.
-        if !self.may_overdraw() {
-            return Ok(false);
-        }
-        let before = self.parts.chain.sent().records;
-        let fired = self.fire_processing_timers()?;
-        self.overdrawn = self.parts.chain.sent().records > before;
-        Ok(fired)
-    }
-
-    fn may_overdraw(&self) -> bool {
-        !self.overdrawn && !self.parts.chain.has_pending()
-    }
-
-    fn next_timer(&self) -> Option<Timestamp> {
-        match self.phase {
-            Phase::Ended => None,
-            _ if self.parts.chain.is_driven() => None,
-            _ => self.parts.chain.next_timer(),
-        }
-    }
-
-    /// A clock that the input drives moves when something comes in.
-    fn next_wake(&self) -> Option<Timestamp> {
-        match self.parts.chain.is_driven() {
-            true => None,
-            false => self.parts.chain.next_wake(),
-        }
-    }
-
-    fn next_due(&self) -> Option<Timestamp> {
-        let chain = &self.parts.chain;
-        let timer = self.next_timer();
-        let (poll, tick) = match &self.parts.head {
-            Head::Source(source) => (source.poll_at(), source.tick_at()),
-            Head::Channels(_) => (None, None),
-        };
-        [timer, poll, tick, self.next_wake(), chain.next_flush()]
-            .into_iter()
-            .flatten()
-            .min()
     }
 
     fn gone(&mut self) -> Step {

@@ -60,10 +60,18 @@ pub struct Barrier {
     pub kind: SnapshotKind,
     /// When the coordinator triggered it, ms since the epoch.
     pub triggered_at: Timestamp,
-    /// Whether it overtakes the records before it, which are then part of the checkpoint (C3).
-    pub unaligned: bool,
+    /// From when on, ms since the epoch, it overtakes the records before it, which are then part of the checkpoint (C3);
+    /// `None`: never.
+    pub overtakes_at: Option<Timestamp>,
     /// How keyed state is written.
     pub format: StateFormat,
+}
+
+impl Barrier {
+    /// Whether it overtakes the records before it now.
+    pub fn overtakes(&self, now: Timestamp) -> bool {
+        self.overtakes_at.is_some_and(|at| at <= now)
+    }
 }
 
 /// How a snapshot holds keyed state.

@@ -260,6 +260,8 @@ pub struct CheckpointSettings {
     pub mode: CheckpointMode,
     /// Whether barriers overtake records, which are then part of the checkpoint (C3); exactly once only.
     pub unaligned: bool,
+    /// So long barriers of unaligned checkpoints align first; 0: not at all.
+    pub aligned_timeout_ms: u64,
     /// Whether a checkpoint holds what has changed since one before, and names the rest again (S7).
     pub incremental: bool,
     /// From the trigger of one to the trigger of the next.
@@ -283,6 +285,7 @@ impl Default for CheckpointSettings {
         Self {
             mode: CheckpointMode::ExactlyOnce,
             unaligned: false,
+            aligned_timeout_ms: 0,
             incremental: false,
             interval_ms: 0,
             timeout_ms: 600_000,

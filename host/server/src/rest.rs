@@ -137,6 +137,10 @@ fn job_routes() -> Router<Arc<Host>> {
             get(checkpoints::detail),
         )
         .route(
+            "/jobs/{jobid}/checkpoints/details/{checkpointid}/subtasks/{vertexid}",
+            get(checkpoints::subtasks),
+        )
+        .route(
             "/jobs/{jobid}/checkpoints/{triggerid}",
             get(savepoints::checkpoint_status),
         )

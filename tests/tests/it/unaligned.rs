@@ -14,6 +14,8 @@ use wasmill_tests::{guests, text};
 /// So many that the barrier behind them takes minutes while the service is slow.
 const USERS: u64 = 4_000;
 
+const UNALIGNED: &str = "unaligned: true";
+
 /// Of a slow answer; each record takes two.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -21,7 +23,8 @@ struct Job<'a> {
     service: &'a str,
     directory: &'a Path,
     out: &'a str,
-    unaligned: bool,
+    /// What is said of checkpoints beside their interval.
+    checkpointing: &'a str,
     parallelism: u32,
 }
 
@@ -31,14 +34,14 @@ impl Job<'_> {
             service,
             directory,
             out,
-            unaligned,
+            checkpointing,
             parallelism,
         } = self;
         let directory = directory.display();
         format!(
             "version: 1
 name: {out}
-checkpointing: {{interval: 50ms, unaligned: {unaligned}, retain-on-cancel: true}}
+checkpointing: {{interval: 50ms, {checkpointing}, retain-on-cancel: true}}
 plugins: {{enrich: enrich}}
 operators:
   - {{uid: users, source: files, config: {{path: \"{directory}/in\"}}, format: lines}}
@@ -53,6 +56,37 @@ operators:
 "
         )
     }
+}
+
+/// The newest checkpoint says that records were overtaken, where, and that it took at least so many ms.
+fn check_overtaking(host: &Host, job: &str, least_ms: u64) -> Result<()> {
+    let checkpoints = host.get_ok(&format!("/v1/jobs/{job}/checkpoints"))?;
+    let newest = &checkpoints["latest"]["completed"];
+    ensure!(
+        newest["checkpoint_type"] == "UNALIGNED_CHECKPOINT"
+            && newest["persisted_data"].as_u64() > Some(0)
+            && newest["end_to_end_duration"].as_u64() >= Some(least_ms),
+        "{newest}"
+    );
+    println!("{} ms", newest["end_to_end_duration"]);
+    let details = host.get_ok(&format!("/v1/jobs/{job}/checkpoints/details/{}", newest["id"]))?;
+    let mut overtook = 0;
+    let mut persisted = 0;
+    for vertex in details["tasks"].as_object().into_iter().flatten() {
+        let path = format!(
+            "/v1/jobs/{job}/checkpoints/details/{}/subtasks/{}",
+            newest["id"], vertex.0
+        );
+        for subtask in host.get_ok(&path)?["subtasks"].as_array().into_iter().flatten() {
+            overtook += u64::from(subtask["unaligned_checkpoint"] == true);
+            persisted += subtask["alignment"]["persisted"].as_u64().unwrap_or(0);
+        }
+    }
+    ensure!(
+        overtook > 0 && Some(persisted) == newest["persisted_data"].as_u64(),
+        "{overtook} subtasks, {persisted} bytes: {newest}"
+    );
+    Ok(())
 }
 
 #[test]
@@ -74,18 +108,24 @@ fn an_unaligned_checkpoint_does_not_wait_for_a_slow_operator_and_holds_what_it_o
     })?;
     let mut host = Host::start(&data, &[])?;
     host.upload("enrich", &guests::rust_component("enrich")?)?;
-    let job = |out, unaligned, parallelism| Job {
+    let job = |out, checkpointing, parallelism| Job {
         service: &service.address,
         directory,
         out,
-        unaligned,
+        checkpointing,
         parallelism,
     };
-    let aligned = host.submit(&job("aligned", false, 2).text())?;
-    let unaligned = host.submit(&job("unaligned", true, 2).text())?;
+    let aligned = host.submit(&job("aligned", "unaligned: false", 2).text())?;
+    let unaligned = host.submit(&job("unaligned", UNALIGNED, 2).text())?;
+    // Aligned for a while first: the barriers overtake on their way.
+    let switching = "unaligned: true, aligned-checkpoint-timeout: 200ms";
+    let switching = host.submit(&job("switching", switching, 2).text())?;
     for _ in 0..3 {
         host.wait_for_a_new_checkpoint(&unaligned)?;
     }
+    host.wait_for_a_new_checkpoint(&switching)?;
+    check_overtaking(&host, &unaligned, 0)?;
+    check_overtaking(&host, &switching, 200)?;
     ensure!(
         host.completed_checkpoints(&aligned)? == 0,
         "the aligned job has completed a checkpoint: the service is not slow enough for this test"
@@ -98,7 +138,7 @@ fn an_unaligned_checkpoint_does_not_wait_for_a_slow_operator_and_holds_what_it_o
     let path = checkpoints["latest"]["completed"]["external_path"]
         .as_str()
         .context("no external path")?;
-    let rescaled = job("unaligned", true, 3).text();
+    let rescaled = job("unaligned", UNALIGNED, 3).text();
     let rescaled = host.submit_with(&rescaled, &format!("?savepointPath={path}"))?;
     host.wait_for_a_new_checkpoint(&rescaled)?;
     host.kill()?;
@@ -109,7 +149,11 @@ fn an_unaligned_checkpoint_does_not_wait_for_a_slow_operator_and_holds_what_it_o
         lines.sort();
         lines
     };
-    for (job, out) in [(rescaled, "unaligned"), (aligned, "aligned")] {
+    for (job, out) in [
+        (rescaled, "unaligned"),
+        (aligned, "aligned"),
+        (switching, "switching"),
+    ] {
         host.wait_for(&job, "FINISHED", LIMIT)?;
         if let Some(difference) = text::difference(&text::committed(&directory.join(out))?, &expected()) {
             bail!("{out}: {difference}");

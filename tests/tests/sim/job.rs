@@ -58,9 +58,6 @@ pub(crate) struct Shape {
     padding: usize,
 }
 
-/// Of a job with several streams: its many subtasks are seldom done sooner where storage is slow.
-const SEVERAL_TIMEOUT_MS: u64 = 1_500;
-
 impl Shape {
     pub(crate) fn draw(random: &mut Random) -> Self {
         let keys = 1 + random.below(6);
@@ -83,6 +80,7 @@ impl Shape {
         let checkpointing = CheckpointSettings {
             mode,
             unaligned,
+            aligned_timeout_ms: [0, 0, 20, 200][random.clone().below(4) as usize],
             incremental: random.clone().once_in(2),
             interval_ms: 5 + random.below(40),
             tolerable_failures,
@@ -92,7 +90,7 @@ impl Shape {
             timeout_ms,
             retain_on_cancel: random.once_in(2),
         };
-        let mut shape = Self {
+        Self {
             input,
             checkpointing,
             has_buffer: random.once_in(2),
@@ -103,11 +101,7 @@ impl Shape {
             partition: unaligned.then(|| random.clone().below(8)),
             // So long that state does not fit into the manifest.
             padding: [0, 0, 0, 25_000][random.below(4) as usize],
-        };
-        if shape.has_several && shape.checkpointing.timeout_ms < SEVERAL_TIMEOUT_MS {
-            shape.checkpointing.timeout_ms = SEVERAL_TIMEOUT_MS;
         }
-        shape
     }
 
     pub(crate) fn is_exactly_once(&self) -> bool {

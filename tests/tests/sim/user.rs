@@ -12,6 +12,9 @@ use wasmill_model::id::CheckpointId;
 
 use crate::random::Random;
 
+/// What it does at most: storage that is slow never comes to an end with a user who never rests.
+const ACTS_MAX: u32 = 200;
+
 pub(crate) struct User {
     /// Does something once in so many turns; 0: never.
     once_in: u64,
@@ -74,6 +77,9 @@ impl User {
             return None;
         }
         self.numbered += 1;
+        if self.numbered == ACTS_MAX {
+            self.rest();
+        }
         let directory = format!("savepoints/{}", self.numbered);
         let format = match random.once_in(2) {
             true => SavepointFormat::Native,

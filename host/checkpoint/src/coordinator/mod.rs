@@ -24,7 +24,7 @@ use wasmill_model::id::{CheckpointId, SubtaskId};
 use wasmill_model::time::Timestamp;
 
 use crate::handle::SubtaskState;
-use crate::stats::{CheckpointStats, RestoredEntry, SavepointOutcome, SavepointTrigger};
+use crate::stats::{CheckpointStats, RestoredEntry, SavepointOutcome, SavepointTrigger, SubtaskReport};
 use pending::{Pending, Phase, files_of, shared_of};
 use shared::SharedFiles;
 
@@ -137,9 +137,9 @@ impl Coordinator {
                 checkpoint,
                 subtask,
                 state,
-                size,
+                report,
             } => {
-                self.acknowledge(checkpoint, subtask, state, size, now, &mut actions);
+                self.acknowledge(checkpoint, (subtask, report), state, now, &mut actions);
             }
             Event::Decline {
                 checkpoint,
@@ -265,9 +265,8 @@ impl Coordinator {
     fn acknowledge(
         &mut self,
         checkpoint: CheckpointId,
-        subtask: SubtaskId,
+        (subtask, report): (SubtaskId, SubtaskReport),
         state: SubtaskState,
-        size: u64,
         now: Timestamp,
         actions: &mut Vec<Action>,
     ) {
@@ -276,10 +275,9 @@ impl Coordinator {
             return;
         };
         let shared = shared_of(&state);
-        if pending.acknowledge(subtask, state, size) {
+        if pending.acknowledge(subtask, state, report.size) {
             self.shared.acknowledged(checkpoint, shared.into_iter());
-            let (acknowledged, size) = (pending.acknowledged(), pending.size());
-            self.stats.acknowledged(checkpoint, acknowledged, size, now);
+            self.stats.acknowledged(checkpoint, subtask, report, now);
         }
     }
 

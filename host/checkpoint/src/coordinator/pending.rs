@@ -88,10 +88,6 @@ impl Pending {
         self.waiting.contains(&subtask)
     }
 
-    pub(super) fn acknowledged(&self) -> u32 {
-        self.states.len() as u32
-    }
-
     pub(super) fn size(&self) -> u64 {
         self.size
     }

@@ -12,7 +12,7 @@ use wasmill_model::time::Timestamp;
 
 use crate::handle::SubtaskState;
 use crate::manifest::ManifestKind;
-use crate::stats::{SavepointOutcome, SavepointTrigger};
+use crate::stats::{SavepointOutcome, SavepointTrigger, SubtaskReport};
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,8 +51,8 @@ pub enum Event {
         subtask: SubtaskId,
         /// What it holds.
         state: SubtaskState,
-        /// Bytes written for it.
-        size: u64,
+        /// How large it is and how long it took.
+        report: SubtaskReport,
     },
     /// A subtask could not write its part.
     Decline {

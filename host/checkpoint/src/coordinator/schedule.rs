@@ -232,7 +232,12 @@ impl Coordinator {
             kind: pending.snapshot_kind(),
             triggered_at: now,
             // A savepoint holds no records, and after the final one nothing is processed any more.
-            unaligned: self.settings.unaligned && kind == ManifestKind::Checkpoint,
+            overtakes_at: (self.settings.unaligned && kind == ManifestKind::Checkpoint).then(|| {
+                match self.settings.aligned_timeout_ms {
+                    0 => Timestamp::MIN,
+                    timeout => now.saturating_add_unsigned(timeout),
+                }
+            }),
             format,
         });
         self.pending.insert(id, pending);

@@ -56,7 +56,10 @@ pub(super) fn ack(checkpoint: u64, index: u32) -> Event {
         checkpoint: CheckpointId(checkpoint),
         subtask: subtask(index),
         state: state(checkpoint, index),
-        size: 10,
+        report: SubtaskReport {
+            size: 10,
+            ..SubtaskReport::default()
+        },
     }
 }
 
@@ -473,7 +476,10 @@ fn sharing(checkpoint: u64, index: u32, names: &str) -> Event {
         checkpoint: CheckpointId(checkpoint),
         subtask: subtask(index),
         state,
-        size: 10,
+        report: SubtaskReport {
+            size: 10,
+            ..SubtaskReport::default()
+        },
     }
 }
 

@@ -3,13 +3,15 @@
 //! Invariant: records leave in the order in which they came, control items in their place between them.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use wasmill_model::batch::{Batch, BatchBuilder};
-use wasmill_model::element::StreamElement;
+use wasmill_model::element::{Barrier, StreamElement};
+use wasmill_model::id::CheckpointId;
 use wasmill_model::row::RowRef;
 
 use super::BATCH_BYTES_MAX;
-use crate::channel::{Sender, batches};
+use crate::channel::{Sender, batches, is_barrier_of};
 
 pub(super) struct Lane {
     building: BatchBuilder,
@@ -87,17 +89,41 @@ impl Lane {
     }
 
     /// Sends a barrier before all that no other barrier precedes; returns the batches that it overtook.
-    pub(super) fn overtake(&mut self, barrier: &StreamElement) -> Vec<Batch> {
+    pub(super) fn overtake(&mut self, barrier: &Arc<Barrier>) -> Vec<Batch> {
         self.flush();
+        self.put_in_front(barrier.clone(), self.waiting.len())
+    }
+
+    /// Lets a barrier that is still on its way overtake; returns the batches that it overtook.
+    pub(super) fn expedite(&mut self, checkpoint: CheckpointId) -> Vec<Batch> {
+        let mut waiting = self.waiting.iter();
+        let Some(at) = waiting.position(|item| is_barrier_of(item, checkpoint)) else {
+            return self.sender.expedite(checkpoint);
+        };
+        match self.waiting.remove(at) {
+            Some(StreamElement::Barrier(barrier)) => self.put_in_front(barrier, at),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Sends a barrier before what no other barrier precedes among the first `end` that wait and all in the channel.
+    fn put_in_front(&mut self, barrier: Arc<Barrier>, end: usize) -> Vec<Batch> {
         let is_barrier = |item: &StreamElement| matches!(item, StreamElement::Barrier(_));
-        if let Some(last) = self.waiting.iter().rposition(is_barrier) {
-            let overtaken = batches(self.waiting.iter().skip(last + 1));
-            self.waiting.insert(last + 1, barrier.clone());
+        let before = self.waiting.range(..end);
+        if let Some(last) = before.rev().position(is_barrier).map(|back| end - 1 - back) {
+            let overtaken = batches(self.waiting.range(last + 1..end));
+            self.waiting.insert(last + 1, StreamElement::Barrier(barrier));
             return overtaken;
         }
-        let mut overtaken = self.sender.overtake(barrier.clone());
-        overtaken.extend(batches(self.waiting.iter()));
+        let mut overtaken = self.sender.overtake(barrier);
+        overtaken.extend(batches(self.waiting.range(..end)));
         overtaken
+    }
+
+    /// Whether a barrier is still on its way.
+    pub(super) fn holds_barrier(&self, checkpoint: CheckpointId) -> bool {
+        let mut waiting = self.waiting.iter();
+        waiting.any(|item| is_barrier_of(item, checkpoint)) || self.sender.holds_barrier(checkpoint)
     }
 
     pub(super) fn drain(&mut self) -> bool {

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 pub use wasmill_checkpoint::stats::{
-    CHECKPOINT_HISTORY_MAX, CheckpointEntry, CheckpointStats, CheckpointStatus, RestoredEntry,
-    SavepointOutcome,
+    Acknowledgement, CHECKPOINT_HISTORY_MAX, CheckpointEntry, CheckpointStats, CheckpointStatus,
+    RestoredEntry, SavepointOutcome, SubtaskReport,
 };
 use wasmill_model::graph::Partitioner;
 use wasmill_model::id::{JobId, OperatorUid};

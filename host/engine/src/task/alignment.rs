@@ -51,6 +51,13 @@ impl Alignment {
         self.held[channel]
     }
 
+    /// The newest barrier that is waited for.
+    #[inline]
+    pub(crate) fn aligning(&self) -> Option<&Arc<Barrier>> {
+        let (_, newest) = self.pending.last_key_value()?;
+        Some(&newest.barrier)
+    }
+
     /// A channel has delivered a barrier. Returns it where the snapshot is to be taken now, before
     /// anything else is read.
     pub(crate) fn on_barrier(&mut self, channel: usize, barrier: &Arc<Barrier>) -> Option<Arc<Barrier>> {
@@ -147,7 +154,7 @@ mod tests {
             checkpoint: CheckpointId(checkpoint),
             kind: SnapshotKind::Checkpoint,
             triggered_at: 0,
-            unaligned: false,
+            overtakes_at: None,
             format: StateFormat::Canonical,
         })
     }

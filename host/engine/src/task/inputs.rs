@@ -164,6 +164,12 @@ impl Inputs {
         None
     }
 
+    /// The newest barrier that some channels have delivered and others not.
+    #[inline]
+    pub(crate) fn aligning(&self) -> Option<&Arc<Barrier>> {
+        self.alignment.aligning()
+    }
+
     /// A checkpoint is given up.
     pub(crate) fn abort(&mut self, checkpoint: CheckpointId) {
         self.alignment.abort(checkpoint);
@@ -264,7 +270,7 @@ mod tests {
             checkpoint: CheckpointId(1),
             kind: SnapshotKind::Checkpoint,
             triggered_at: 0,
-            unaligned: false,
+            overtakes_at: None,
             format: StateFormat::Canonical,
         })
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use wasmill_checkpoint::handle::SubtaskState;
+use wasmill_checkpoint::stats::SubtaskReport;
 use wasmill_model::element::Barrier;
 use wasmill_model::id::{CheckpointId, SubtaskId};
 use wasmill_model::time::Timestamp;
@@ -107,8 +108,8 @@ pub(crate) enum TaskEvent {
         checkpoint: CheckpointId,
         /// What it holds.
         state: SubtaskState,
-        /// Bytes written.
-        size: u64,
+        /// How large it is and how long it took.
+        report: SubtaskReport,
     },
     /// Its part of a checkpoint could not be written.
     Declined {

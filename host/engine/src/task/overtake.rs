@@ -10,6 +10,7 @@ use wasmill_checkpoint::in_flight::{EdgeName, InFlight, InFlightPlace};
 use wasmill_model::batch::Batch;
 use wasmill_model::element::{Barrier, StreamElement};
 use wasmill_model::id::OperatorUid;
+use wasmill_model::time::Timestamp;
 
 use super::chain::Chain;
 use super::snapshot::Part;
@@ -46,17 +47,22 @@ impl Task {
 
     /// Takes the snapshot of a barrier that has overtaken the records before it, whatever waits for credit; true where
     /// something was done.
-    pub(super) fn overtake(&mut self) -> Result<bool, TaskError> {
+    pub(super) fn overtake(&mut self, now: Timestamp) -> Result<bool, TaskError> {
         let is_next = match &mut self.parts.head {
             Head::Source(_) => match self.work.iter().position(is_barrier) {
-                Some(at) if is_unaligned(&self.work[at]) => at == 0,
+                Some(at) if overtakes(&self.work[at], now) => at == 0,
                 _ => return Ok(false),
             },
             Head::Channels(inputs) => {
                 if self.overtaking.is_none() {
                     match inputs.receive_overtaking() {
                         None => return Ok(false),
-                        Some(None) => return Ok(true),
+                        Some(None) => {
+                            if let Some(barrier) = inputs.aligning().cloned() {
+                                self.note_aligning(&barrier, now);
+                            }
+                            return Ok(true);
+                        }
                         Some(aligned) => self.overtaking = aligned,
                     }
                 }
@@ -65,8 +71,8 @@ impl Task {
             }
         };
         if is_next && !self.parts.chain.has_pending() {
-            if let Some(barrier) = self.take_unaligned() {
-                self.snapshot(&barrier)?;
+            if let Some(barrier) = self.take_unaligned(now) {
+                self.snapshot(&barrier, now, true)?;
             }
             return Ok(true);
         }
@@ -80,28 +86,31 @@ impl Task {
         if self.parts.chain.has_pending() {
             self.parts.chain.work_on()?;
         } else if let Some(work) = self.work.pop_front() {
-            self.perform(work)?;
+            self.perform(work, now)?;
         }
         Ok(true)
     }
 
     /// The barrier whose snapshot is to be taken now.
-    fn take_unaligned(&mut self) -> Option<Arc<Barrier>> {
+    fn take_unaligned(&mut self, now: Timestamp) -> Option<Arc<Barrier>> {
         match self.parts.head {
             Head::Channels(_) => self.overtaking.take(),
-            Head::Source(_) => match self.work.pop_front_if(|work| is_unaligned(work)) {
+            Head::Source(_) => match self.work.pop_front_if(|work| overtakes(work, now)) {
                 Some(Work::Barrier { barrier }) => Some(barrier),
                 _ => None,
             },
         }
     }
 
-    /// Sends a barrier downstream; returns the records that are part of the checkpoint, with the operator that they are
-    /// at.
-    pub(super) fn pass_on(&mut self, barrier: &Arc<Barrier>) -> Vec<(OperatorUid, InFlight)> {
-        let item = StreamElement::Barrier(barrier.clone());
-        if !barrier.unaligned {
-            self.parts.chain.control(&item);
+    /// Sends a barrier downstream; where it overtakes, returns the records that are part of the checkpoint, with the operator
+    /// that they are at.
+    pub(super) fn pass_on(
+        &mut self,
+        barrier: &Arc<Barrier>,
+        overtakes: bool,
+    ) -> Vec<(OperatorUid, InFlight)> {
+        if !overtakes {
+            self.parts.chain.control(&StreamElement::Barrier(barrier.clone()));
             return Vec::new();
         }
         let mut in_flight = Vec::new();
@@ -114,25 +123,13 @@ impl Task {
                 in_flight.push((first.uid.clone(), one));
             }
         }
-        in_flight.extend(self.parts.chain.overtake(&item));
+        let overtaken = self.parts.chain.overtaken(|edge| edge.overtake(barrier));
+        in_flight.extend(overtaken);
         in_flight
     }
 }
 
 impl Chain {
-    /// Sends an unaligned barrier on every edge; returns the records that it overtook, with the operator behind which
-    /// they are.
-    fn overtake(&mut self, barrier: &StreamElement) -> Vec<(OperatorUid, InFlight)> {
-        let mut overtaken = Vec::new();
-        for (edge, (owner, name)) in self.edges.iter_mut().zip(&self.edge_names) {
-            for batch in edge.overtake(barrier) {
-                let place = InFlightPlace::Output(name.clone());
-                overtaken.push((owner.clone(), InFlight { place, batch }));
-            }
-        }
-        overtaken
-    }
-
     /// Sends records that were on their way behind an operator when the checkpoint was taken; false where there is no such
     /// edge.
     fn send_again(&mut self, owner: &OperatorUid, edge: &EdgeName, batch: &Batch) -> Result<bool, TaskError> {
@@ -163,6 +160,6 @@ fn is_barrier(work: &Work) -> bool {
     matches!(work, Work::Barrier { .. })
 }
 
-fn is_unaligned(work: &Work) -> bool {
-    matches!(work, Work::Barrier { barrier } if barrier.unaligned)
+fn overtakes(work: &Work, now: Timestamp) -> bool {
+    matches!(work, Work::Barrier { barrier } if barrier.overtakes(now))
 }

@@ -12,6 +12,7 @@ use wasmill_checkpoint::handle::{
 };
 use wasmill_checkpoint::in_flight::{self, InFlight};
 use wasmill_checkpoint::layout;
+use wasmill_checkpoint::stats::SubtaskReport;
 use wasmill_checkpoint::storage::CheckpointStorage;
 use wasmill_model::element::StateFormat;
 use wasmill_model::function::StateDeclaration;
@@ -22,6 +23,7 @@ use wasmill_state::native::NativeSnapshot;
 
 use super::files::{NativeFiles, StoredFiles};
 use super::mailbox::{Reporter, TaskEvent};
+use crate::clock::Clock;
 use crate::executor::Executor;
 use crate::lock::lock;
 use crate::pause_points;
@@ -92,6 +94,21 @@ pub(crate) struct Part {
     pub(crate) in_flight: Vec<InFlight>,
 }
 
+/// What is known of a subtask's snapshot when it is taken.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Taken {
+    /// From the trigger to the first barrier.
+    pub(crate) start_delay_ms: u64,
+    /// From the first barrier to the last.
+    pub(crate) alignment_ms: u64,
+    /// Read meanwhile.
+    pub(crate) processed_bytes: u64,
+    /// In which the task did nothing else.
+    pub(crate) sync_ms: u64,
+    /// Whether the barrier overtook records.
+    pub(crate) unaligned: bool,
+}
+
 /// Keyed state and timers of one operator, frozen.
 pub(crate) struct FrozenKeyed {
     pub(crate) range: KeyGroupRange,
@@ -115,13 +132,14 @@ pub(crate) struct SnapshotWriter {
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) files: Arc<CheckpointFiles>,
     pub(crate) reporter: Reporter,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) epoch: u64,
     pub(crate) stored: Arc<StoredFiles>,
 }
 
 impl SnapshotWriter {
     /// Reports at once where nothing is to be written, else after a blocking job.
-    pub(crate) fn start(&self, checkpoint: CheckpointId, parts: Vec<Part>) {
+    pub(crate) fn start(&self, checkpoint: CheckpointId, parts: Vec<Part>, taken: Taken) {
         let writer = layout::Writer {
             epoch: self.epoch,
             attempt: self.reporter.attempt,
@@ -132,6 +150,7 @@ impl SnapshotWriter {
         let is_quick = parts
             .iter()
             .all(|part| part.keyed.is_none() && part.in_flight.is_empty());
+        let (clock, started) = (self.clock.clone(), self.clock.monotonic_ns());
         let work = move || {
             let written = catch_unwind(AssertUnwindSafe(|| {
                 let one = One {
@@ -145,10 +164,20 @@ impl SnapshotWriter {
             }));
             pause_points::hit("snapshot-written");
             reporter.send(match written {
-                Ok(Ok((state, size))) => TaskEvent::Acknowledged {
+                Ok(Ok((state, bytes))) => TaskEvent::Acknowledged {
                     checkpoint,
+                    report: SubtaskReport {
+                        size: bytes.written,
+                        state_size: state.bytes(),
+                        start_delay_ms: taken.start_delay_ms,
+                        alignment_ms: taken.alignment_ms,
+                        sync_ms: taken.sync_ms,
+                        async_ms: clock.monotonic_ns().saturating_sub(started) / 1_000_000,
+                        processed_bytes: taken.processed_bytes,
+                        persisted_bytes: bytes.in_flight,
+                        unaligned: taken.unaligned,
+                    },
                     state,
-                    size,
                 },
                 Ok(Err(reason)) => TaskEvent::Declined { checkpoint, reason },
                 Err(_) => TaskEvent::Declined {
@@ -166,6 +195,14 @@ impl SnapshotWriter {
     }
 }
 
+/// What a part of a checkpoint took.
+#[derive(Default)]
+struct Bytes {
+    written: u64,
+    /// Of these, records in flight.
+    in_flight: u64,
+}
+
 /// One checkpoint of one subtask.
 struct One<'a> {
     location: Location,
@@ -176,32 +213,33 @@ struct One<'a> {
 }
 
 impl One<'_> {
-    fn write(&self, parts: Vec<Part>) -> Result<(SubtaskState, u64), String> {
+    fn write(&self, parts: Vec<Part>) -> Result<(SubtaskState, Bytes), String> {
         let (location, writer, subtask) = (&self.location, self.writer, self.subtask);
         let mut subtask_state = SubtaskState::default();
-        let mut size = 0;
+        let mut bytes = Bytes::default();
         for part in parts {
             let mut state = part.state;
-            size += small_bytes(&state);
+            bytes.written += state.small_bytes();
             if !part.in_flight.is_empty() {
                 let file = layout::in_flight_file_name(writer, subtask, part.place);
                 let (data, length) = write_in_flight(location, file, &part.in_flight)
                     .map_err(|reason| format!("records in flight at `{}`: {reason}", part.uid))?;
-                size += length;
+                bytes.written += length;
+                bytes.in_flight += length;
                 state.in_flight = Some(data);
             }
             if let Some(keyed) = part.keyed {
                 let (keyed, length) = self
                     .write_keyed(part.place, keyed)
                     .map_err(|reason| format!("operator `{}`: {reason}", part.uid))?;
-                size += length;
+                bytes.written += length;
                 state.keyed = Some(keyed);
             }
             if state != OperatorState::default() {
                 subtask_state.operators.insert(part.uid, state);
             }
         }
-        Ok((subtask_state, size))
+        Ok((subtask_state, bytes))
     }
 
     fn write_keyed(&self, place: usize, keyed: FrozenKeyed) -> Result<(KeyedHandle, u64), String> {
@@ -299,15 +337,4 @@ fn write_keyed(
         crc32c: written.crc32c,
     };
     Ok((data, written.length))
-}
-
-/// Bytes of the state that goes into the manifest itself.
-fn small_bytes(state: &OperatorState) -> u64 {
-    let lists = state
-        .lists
-        .iter()
-        .flat_map(|list| &list.elements)
-        .map(|e| e.0.len());
-    let committables = state.committables.iter().map(|c| c.bytes.len());
-    (lists.chain(committables).sum::<usize>() + state.raw.len()) as u64
 }

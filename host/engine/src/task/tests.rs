@@ -237,6 +237,7 @@ fn task(
                     index: 0,
                 },
             },
+            clock: Arc::new(ManualClock::default()),
             epoch: 1,
             stored: Arc::default(),
         },
@@ -350,7 +351,7 @@ fn barrier(checkpoint: u64) -> StreamElement {
         checkpoint: CheckpointId(checkpoint),
         kind: SnapshotKind::Checkpoint,
         triggered_at: 0,
-        unaligned: false,
+        overtakes_at: None,
         format: StateFormat::Canonical,
     }))
 }

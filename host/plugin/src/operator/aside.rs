@@ -148,7 +148,7 @@ impl WatermarkGenerator for PluginWatermarks {
             checkpoint: CheckpointId(0),
             kind: SnapshotKind::Checkpoint,
             triggered_at: 0,
-            unaligned: false,
+            overtakes_at: None,
             format: StateFormat::Canonical,
         };
         Ok(operator.snapshot(&barrier, context)?.state)

@@ -260,7 +260,7 @@ impl Driver {
             checkpoint: CheckpointId(1),
             kind: SnapshotKind::Checkpoint,
             triggered_at: 0,
-            unaligned: false,
+            overtakes_at: None,
             format: StateFormat::Canonical,
         };
         Ok(self.operator.snapshot(&barrier, &mut self.context)?.state)

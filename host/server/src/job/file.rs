@@ -76,6 +76,9 @@ pub struct Checkpointing {
     /// Whether barriers overtake records, which then become part of the checkpoint, so that it does not wait for a slow
     /// operator. Needs `exactly-once` and one checkpoint at a time. Default: false.
     pub unaligned: Option<bool>,
+    /// Barriers of unaligned checkpoints align like others until this long after the trigger, and overtake then. Default:
+    /// `0s`, they overtake at once.
+    pub aligned_checkpoint_timeout: Option<DurationText>,
     /// A checkpoint holds what has changed since the one before and names the rest again: on a backend with files of its
     /// own, which is `rocksdb`. Default: false.
     pub incremental: Option<bool>,

@@ -21,7 +21,7 @@ use super::{
         jobs::list, jobs::overview, jobs::detail, jobs::status, jobs::plan, jobs::config, jobs::exceptions,
         jobs::accumulators, jobs::execution_result, jobs::heartbeat, jobs::cancel, jobs::guarantees,
         submit::submit, submit::validate, submit::resume,
-        checkpoints::list, checkpoints::config, checkpoints::detail,
+        checkpoints::list, checkpoints::config, checkpoints::detail, checkpoints::subtasks,
         savepoints::savepoint, savepoints::savepoint_status, savepoints::stop, savepoints::checkpoint,
         savepoints::checkpoint_status, savepoints::dispose, savepoints::disposal_status,
         vertices::detail, vertices::subtask, vertices::watermarks, vertices::backpressure, vertices::subtask_times,

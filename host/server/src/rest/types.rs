@@ -2,6 +2,7 @@
 //! ms, −1 for "none".
 
 pub mod checkpoint;
+pub mod checkpoint_subtasks;
 pub mod cluster;
 pub mod job;
 pub mod vertex;

@@ -57,6 +57,10 @@ fn calls(job: &str, vertex: &str, checkpoint: u64) -> Vec<(&'static str, String)
         ("jobs_JOB_checkpoints", in_job("/checkpoints")),
         ("jobs_JOB_checkpoints_config", in_job("/checkpoints/config")),
         (
+            "jobs_JOB_checkpoints_details_CHECKPOINT_subtasks_VERTEX",
+            in_job(&format!("/checkpoints/details/{checkpoint}/subtasks/{vertex}")),
+        ),
+        (
             "jobs_JOB_checkpoints_details_CHECKPOINT",
             in_job(&format!("/checkpoints/details/{checkpoint}")),
         ),

@@ -211,7 +211,7 @@ impl Driven {
             checkpoint: CheckpointId(1),
             kind: SnapshotKind::Checkpoint,
             triggered_at: 0,
-            unaligned: false,
+            overtakes_at: None,
             format: StateFormat::Canonical,
         };
         let taken = self.operator.snapshot(&barrier, &mut self.context).unwrap();

@@ -211,23 +211,28 @@ impl Master {
             head,
             chain,
             commands: commands.clone(),
-            snapshots: SnapshotWriter {
-                executor: self.executor.clone(),
-                files: self.files.clone(),
-                reporter: Reporter {
-                    mailbox: self.reports.clone(),
-                    attempt: self.attempt,
-                    subtask,
-                },
-                epoch: self.fence.as_ref().map_or(0, |fence| fence.epoch()),
-                stored: Arc::default(),
-            },
+            snapshots: self.snapshot_writer(subtask),
             metrics: counters.task.clone(),
             clock: self.clock.clone(),
             allow_non_restored: self.allows_non_restored(),
             in_flight: self.in_flight.remove(&subtask).unwrap_or_default(),
         });
         Ok((task, deployed(commands, counters)))
+    }
+
+    fn snapshot_writer(&self, subtask: SubtaskId) -> SnapshotWriter {
+        SnapshotWriter {
+            executor: self.executor.clone(),
+            files: self.files.clone(),
+            reporter: Reporter {
+                mailbox: self.reports.clone(),
+                attempt: self.attempt,
+                subtask,
+            },
+            clock: self.clock.clone(),
+            epoch: self.fence.as_ref().map_or(0, |fence| fence.epoch()),
+            stored: Arc::default(),
+        }
     }
 
     fn allows_non_restored(&self) -> bool {

@@ -88,14 +88,14 @@ impl Master {
             TaskEvent::Acknowledged {
                 checkpoint,
                 state,
-                size,
+                report,
             } => {
                 self.coordinate(
                     Event::Ack {
                         checkpoint,
                         subtask,
                         state,
-                        size,
+                        report,
                     },
                     now,
                 );
@@ -145,7 +145,7 @@ impl Master {
         if let TaskEvent::Acknowledged {
             checkpoint,
             state,
-            size,
+            report,
         } = event
         {
             self.coordinate(
@@ -153,7 +153,7 @@ impl Master {
                     checkpoint,
                     subtask,
                     state,
-                    size,
+                    report,
                 },
                 now,
             );

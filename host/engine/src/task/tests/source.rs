@@ -60,7 +60,7 @@ fn a_source_without_credit_goes_on_after_a_stop_that_was_given_up() {
         checkpoint: CheckpointId(1),
         kind: SnapshotKind::StopWithSavepoint,
         triggered_at: 0,
-        unaligned: false,
+        overtakes_at: None,
         format: StateFormat::Canonical,
     };
     bench.commands.send(Command::Trigger {

@@ -327,7 +327,7 @@ fn a_drain_lets_the_last_watermark_out_after_the_barriers_before_it() {
             checkpoint: CheckpointId(checkpoint),
             kind,
             triggered_at: 0,
-            unaligned: false,
+            overtakes_at: None,
             format: StateFormat::Canonical,
         })
     };

@@ -137,9 +137,17 @@ fn checkpointing(job: &ParsedJob, given: &Checkpointing) -> Result<CheckpointSet
             "of unaligned checkpoints only one can be under way: remove `max-concurrent` or `unaligned`",
         );
     }
+    if given.aligned_checkpoint_timeout.is_some() && given.unaligned != Some(true) {
+        return error(
+            "aligned-checkpoint-timeout",
+            "it says from when on barriers overtake, which they never do in aligned checkpoints: add `unaligned: true`, or \
+             remove it",
+        );
+    }
     let defaults = CheckpointSettings::default();
     Ok(CheckpointSettings {
         unaligned: given.unaligned.unwrap_or(defaults.unaligned),
+        aligned_timeout_ms: ms(given.aligned_checkpoint_timeout, defaults.aligned_timeout_ms),
         incremental: given.incremental.unwrap_or(defaults.incremental),
         interval_ms: given.interval.0,
         mode: match given.mode {

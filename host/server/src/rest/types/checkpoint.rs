@@ -47,9 +47,9 @@ pub struct CheckpointSummary {
     pub end_to_end_duration: Summary,
     /// Always 0.
     pub alignment_buffered: Summary,
-    /// Not measured: 0.
+    /// Bytes read during alignment.
     pub processed_data: Summary,
-    /// Always 0: alignment holds channels back and writes nothing.
+    /// Bytes of records in flight.
     pub persisted_data: Summary,
 }
 
@@ -143,21 +143,21 @@ pub struct Checkpoint {
     pub latest_ack_timestamp: i64,
     /// Bytes written.
     pub checkpointed_size: u64,
-    /// Bytes of state.
+    /// Bytes of state, also of what older checkpoints have stored.
     pub state_size: u64,
     /// From the trigger to the manifest, ms.
     pub end_to_end_duration: u64,
     /// Always 0.
     pub alignment_buffered: u64,
-    /// Not measured: 0.
+    /// Bytes read during alignment.
     pub processed_data: u64,
-    /// Always 0.
+    /// Bytes of records in flight.
     pub persisted_data: u64,
     /// Number of subtasks.
     pub num_subtasks: u32,
     /// How many have acknowledged.
     pub num_acknowledged_subtasks: u32,
-    /// `CHECKPOINT`, `SAVEPOINT` or `SYNC_SAVEPOINT`.
+    /// `CHECKPOINT`, `UNALIGNED_CHECKPOINT`, `SAVEPOINT` or `SYNC_SAVEPOINT`.
     pub checkpoint_type: String,
     /// By vertex; empty in lists.
     pub tasks: BTreeMap<String, CheckpointTask>,
@@ -175,31 +175,31 @@ pub struct Checkpoint {
     pub failure_message: Option<String>,
 }
 
-/// A checkpoint in one vertex. Sizes are known for the checkpoint as a whole only: −1.
+/// A checkpoint in one vertex.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CheckpointTask {
     /// Number of the checkpoint.
     pub id: u64,
-    /// Its status.
+    /// `COMPLETED` once all its subtasks have acknowledged; else that of the checkpoint.
     pub status: String,
-    /// When the last subtask of the job acknowledged.
+    /// When the last of them acknowledged; −1: none has.
     pub latest_ack_timestamp: i64,
-    /// −1.
-    pub checkpointed_size: i64,
-    /// −1.
-    pub state_size: i64,
-    /// Of the checkpoint as a whole.
+    /// Bytes written.
+    pub checkpointed_size: u64,
+    /// Bytes of state.
+    pub state_size: u64,
+    /// From the trigger to the last acknowledgement, ms.
     pub end_to_end_duration: u64,
     /// Always 0.
     pub alignment_buffered: u64,
-    /// Not measured: 0.
+    /// Bytes read during alignment.
     pub processed_data: u64,
-    /// Always 0.
+    /// Bytes of records in flight.
     pub persisted_data: u64,
     /// Number of subtasks.
     pub num_subtasks: u32,
-    /// How many have acknowledged; −1 as long as that is not known.
-    pub num_acknowledged_subtasks: i64,
+    /// How many have acknowledged.
+    pub num_acknowledged_subtasks: u32,
 }
 
 /// `/jobs/:jobid/checkpoints/config`.
@@ -221,11 +221,11 @@ pub struct CheckpointConfig {
     pub state_backend: String,
     /// `FileSystemCheckpointStorage`.
     pub checkpoint_storage: String,
-    /// False.
+    /// Whether barriers overtake records.
     pub unaligned_checkpoints: bool,
     /// Consecutive ones that are borne.
     pub tolerable_failed_checkpoints: u32,
-    /// 0.
+    /// ms.
     pub aligned_checkpoint_timeout: u64,
     /// True.
     pub checkpoints_after_tasks_finish: bool,
