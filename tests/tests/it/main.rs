@@ -1,6 +1,7 @@
 //! Tests of the whole: the real binary, real components, real files.
 
 mod asynchronous;
+mod changed;
 mod commands;
 mod examples;
 mod hostile;
