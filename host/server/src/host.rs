@@ -246,6 +246,11 @@ impl Host {
         }
     }
 
+    /// Where checkpoints go: a URL.
+    pub fn checkpoint_url(&self) -> String {
+        self.storage.url()
+    }
+
     /// Accepts a job: once this returns it is durable, and it is being started.
     pub fn submit(self: &Arc<Self>, text: &str, options: &SubmitOptions) -> Result<Submitted, HostError> {
         let (_, lowered) = self.validate(text, options)?;

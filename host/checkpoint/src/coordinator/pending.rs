@@ -121,30 +121,22 @@ impl Pending {
     }
 }
 
-/// The files that a subtask's state names.
+/// The files of its own that a subtask's state names.
 pub(super) fn files_of(state: &SubtaskState) -> Vec<String> {
-    let files = state
-        .operators
-        .values()
-        .flat_map(OperatorState::data)
-        .filter_map(Data::file);
-    files
-        .filter(|file| !file.shared)
-        .map(|file| file.name.to_owned())
-        .collect()
+    names_of(state, false).collect()
 }
 
 /// The shared files that a subtask's state names.
 pub(super) fn shared_of(state: &SubtaskState) -> BTreeSet<String> {
-    let files = state
-        .operators
-        .values()
-        .flat_map(OperatorState::data)
-        .filter_map(Data::file);
+    names_of(state, true).collect()
+}
+
+fn names_of(state: &SubtaskState, shared: bool) -> impl Iterator<Item = String> {
+    let data = state.operators.values().flat_map(OperatorState::data);
+    let files = data.filter_map(Data::file);
     files
-        .filter(|file| file.shared)
+        .filter(move |file| file.shared == shared)
         .map(|file| file.name.to_owned())
-        .collect()
 }
 
 /// Whether completing one of this kind makes sinks commit.

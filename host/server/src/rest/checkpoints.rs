@@ -133,7 +133,10 @@ pub async fn config(State(host): App, Path(id): Path<String>) -> Result<Json<Che
             delete_on_cancellation: !settings.retain_on_cancel,
         },
         state_backend: backend.map_or("", StateBackend::class).to_owned(),
-        checkpoint_storage: "FileSystemCheckpointStorage".to_owned(),
+        checkpoint_storage: match host.checkpoint_url().starts_with("memory:") {
+            true => "JobManagerCheckpointStorage".to_owned(),
+            false => "FileSystemCheckpointStorage".to_owned(),
+        },
         unaligned_checkpoints: settings.unaligned,
         tolerable_failed_checkpoints: settings.tolerable_failures,
         aligned_checkpoint_timeout: settings.aligned_timeout_ms,

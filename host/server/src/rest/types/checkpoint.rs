@@ -219,7 +219,7 @@ pub struct CheckpointConfig {
     pub externalization: Externalization,
     /// `HashMapStateBackend` or `EmbeddedRocksDBStateBackend`.
     pub state_backend: String,
-    /// `FileSystemCheckpointStorage`.
+    /// `FileSystemCheckpointStorage`, as Flink calls object stores too, or `JobManagerCheckpointStorage` for `memory:`.
     pub checkpoint_storage: String,
     /// Whether barriers overtake records.
     pub unaligned_checkpoints: bool,
