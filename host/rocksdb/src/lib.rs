@@ -29,9 +29,11 @@ use rocksdb::{Cache, WriteBufferManager};
 use wasmill_model::key::{KeyGroupRange, MaxParallelism};
 use wasmill_state::backend::{KeyedStateBackend, StateError};
 use wasmill_state::backends::{NativeReader, Place, StateBackends};
+use wasmill_state::memory::{SEGMENTS, read_segments};
 use wasmill_state::native::{FileSource, NativeState, unknown_format};
 use wasmill_state::store::OrderedStore;
 use wasmill_state::stored::{StoreSource, StoredBackend, read_store};
+use wasmill_state::timers::TimerQueue;
 
 use crate::directory::{HostDirectory, TaskDirectory};
 pub use crate::settings::{CompactionStyle, Compression, Settings};
@@ -104,6 +106,7 @@ impl StateBackends for RocksBackends {
         place: Place<'_>,
         max_parallelism: MaxParallelism,
         native: &mut NativeState<'_>,
+        _: &mut TimerQueue,
     ) -> Result<Option<Box<dyn KeyedStateBackend>>, StateError> {
         if native.format != FORMAT {
             return Ok(None);
@@ -122,9 +125,12 @@ impl NativeReader for RocksBackends {
         place: Place<'_>,
         native: &mut NativeState<'_>,
         backend: &mut dyn KeyedStateBackend,
+        timers: &mut TimerQueue,
     ) -> Result<(), StateError> {
-        if native.format != FORMAT {
-            return Err(unknown_format(native.format));
+        match native.format {
+            FORMAT => {}
+            SEGMENTS => return read_segments(native, backend, timers),
+            other => return Err(unknown_format(other)),
         }
         let store = self.source(place).open_files(native.files)?;
         read_store(&*store, native.states, native.numbers, native.range, backend)

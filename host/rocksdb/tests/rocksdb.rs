@@ -1,9 +1,10 @@
 //! RocksDB against the contract of all backends, with write-back caches that hold all, little, and hardly anything.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
+use wasmill_model::element::StateFormat;
 use wasmill_model::function::StateKind;
 use wasmill_model::id::{CheckpointId, OperatorUid};
 use wasmill_model::key::KeyGroupRange;
@@ -11,8 +12,10 @@ use wasmill_rocksdb::{RocksHost, Settings};
 use wasmill_state::backend::{KeyedStateBackend, Locator, StateError, StateId, Values, Write};
 use wasmill_state::backends::{MemoryBackends, Place, StateBackends};
 use wasmill_state::keyed;
-use wasmill_state::native::{FileSink, FileSource, NativeState};
+use wasmill_state::memory::{MemoryBackend, SEGMENTS, SegmentRule};
+use wasmill_state::native::{FilesWanted, NativeState};
 use wasmill_state::testing::contents::Contents;
+use wasmill_state::testing::files::MemoryFiles;
 use wasmill_state::testing::{MAX_PARALLELISM, contract, declaration, operations, state_key};
 use wasmill_state::timers::TimerQueue;
 
@@ -80,42 +83,6 @@ fn state_larger_than_its_memory_is_read_back_and_leaves_nothing_behind() {
     assert_eq!(std::fs::read_dir(local.path()).unwrap().count(), 0);
 }
 
-/// Files of a checkpoint in memory, and which of them it has named again.
-#[derive(Default)]
-struct Files {
-    base: BTreeMap<String, Vec<u8>>,
-    files: BTreeMap<String, Vec<u8>>,
-    reused: Vec<String>,
-}
-
-impl FileSink for Files {
-    fn reuse(&mut self, name: &str) -> bool {
-        let Some(content) = self.base.get(name) else {
-            return false;
-        };
-        self.files.insert(name.to_owned(), content.clone());
-        self.reused.push(name.to_owned());
-        true
-    }
-
-    fn put(&mut self, name: &str, content: &mut dyn Read, _: bool) -> Result<(), StateError> {
-        let mut bytes = Vec::new();
-        content.read_to_end(&mut bytes)?;
-        self.files.insert(name.to_owned(), bytes);
-        Ok(())
-    }
-}
-
-impl FileSource for Files {
-    fn names(&self) -> Vec<String> {
-        self.files.keys().cloned().collect()
-    }
-
-    fn copy(&mut self, name: &str, out: &mut dyn std::io::Write) -> Result<(), StateError> {
-        Ok(out.write_all(&self.files[name])?)
-    }
-}
-
 fn contents(backend: &mut dyn KeyedStateBackend) -> Result<Contents, StateError> {
     let frozen = keyed::freeze(backend, &TimerQueue::default(), CheckpointId(1))?;
     let file = operations::write(frozen)?;
@@ -147,14 +114,14 @@ fn files_of_a_database_are_taken_over_or_read_by_any_backend() {
             backend.append(list, state_key(&key, b"w", b""), &key).unwrap();
         }
     };
-    let freeze = |backend: &mut dyn KeyedStateBackend, base: BTreeMap<String, Vec<u8>>| {
-        let (native, _) = keyed::freeze_files(backend, &TimerQueue::default(), CheckpointId(1))
-            .unwrap()
-            .unwrap();
-        let mut files = Files {
-            base,
-            ..Files::default()
+    let freeze = |backend: &mut dyn KeyedStateBackend, base: BTreeMap<String, Arc<Vec<u8>>>| {
+        let wanted = FilesWanted {
+            checkpoint: CheckpointId(1),
+            format: StateFormat::Incremental { base: None },
+            timers: &TimerQueue::default(),
         };
+        let (native, _) = keyed::freeze_files(backend, wanted).unwrap().unwrap();
+        let mut files = MemoryFiles::on(&base);
         let states = native.states;
         native.files.write(&mut files).unwrap();
         (states, files)
@@ -176,6 +143,7 @@ fn files_of_a_database_are_taken_over_or_read_by_any_backend() {
         subtask: 0,
         attempt: 2,
     };
+    let mut timers = TimerQueue::default();
     let mut native = NativeState {
         format: "rocksdb-1",
         range: whole,
@@ -184,7 +152,7 @@ fn files_of_a_database_are_taken_over_or_read_by_any_backend() {
         files: &mut second,
     };
     let mut adopted = backends
-        .adopt(place, MAX_PARALLELISM, &mut native)
+        .adopt(place, MAX_PARALLELISM, &mut native, &mut timers)
         .unwrap()
         .unwrap();
     assert_eq!(contents(&mut *adopted).unwrap(), expected);
@@ -194,7 +162,9 @@ fn files_of_a_database_are_taken_over_or_read_by_any_backend() {
         open(&*backends, 1, half),
         MemoryBackends::default().open(place, half, MAX_PARALLELISM),
     ] {
-        backends.read_native(place, &mut native, &mut *other).unwrap();
+        backends
+            .read_native(place, &mut native, &mut *other, &mut timers)
+            .unwrap();
         let read = contents(&mut *other).unwrap();
         let own = expected
             .values
@@ -204,7 +174,70 @@ fn files_of_a_database_are_taken_over_or_read_by_any_backend() {
     }
     native.format = "rocksdb-9";
     let error = backends
-        .read_native(place, &mut native, &mut *open(&*backends, 2, half))
+        .read_native(place, &mut native, &mut *open(&*backends, 2, half), &mut timers)
         .unwrap_err();
     assert!(error.to_string().contains("`rocksdb-9`"), "{error}");
+}
+
+#[test]
+fn segments_of_state_in_memory_are_read_into_a_database() {
+    let local = tempfile::tempdir().unwrap();
+    let host = RocksHost::open(settings(local.path(), 50_000)).unwrap();
+    let backends = host.backends_of("job".to_owned());
+    let whole = MAX_PARALLELISM.range_of(0, 1);
+    let mut memory = MemoryBackend::new(whole, MAX_PARALLELISM).with_segments(SegmentRule::ALWAYS);
+    let declared = [
+        declaration("count", StateKind::Value, 1),
+        declaration("list", StateKind::List, 1),
+    ];
+    let states = declared.each_ref().map(|state| memory.register(state).unwrap());
+    let mut files = MemoryFiles::default();
+    for checkpoint in 1..4u64 {
+        for number in 0..300u32 {
+            let (key, value) = (number.to_be_bytes(), [checkpoint as u8; 50]);
+            let write = Write {
+                key: state_key(&key, b"", b""),
+                locator: Locator::UNKNOWN,
+                value: (u64::from(number) % 4 != checkpoint).then_some(&value),
+            };
+            memory.write_batch(states[0], &[write]).unwrap();
+            memory
+                .append(states[1], state_key(&key, b"w", b""), &value)
+                .unwrap();
+        }
+        let wanted = FilesWanted {
+            checkpoint: CheckpointId(checkpoint),
+            format: StateFormat::Incremental {
+                base: (checkpoint > 1).then(|| CheckpointId(checkpoint - 1)),
+            },
+            timers: &TimerQueue::default(),
+        };
+        let (native, _) = keyed::freeze_files(&mut memory, wanted).unwrap().unwrap();
+        let mut out = MemoryFiles::on(&files.files);
+        native.files.write(&mut out).unwrap();
+        files = out;
+    }
+    assert_eq!(files.reused.len(), 2);
+    let operator = OperatorUid::new("count");
+    let place = Place {
+        operator: &operator,
+        subtask: 0,
+        attempt: 2,
+    };
+    let mut native = NativeState {
+        format: SEGMENTS,
+        range: whole,
+        states: &declared,
+        numbers: &states,
+        files: &mut files,
+    };
+    let (mut read, mut timers) = (Contents::default(), TimerQueue::default());
+    for index in 0..2 {
+        let mut part = open(&*backends, index, MAX_PARALLELISM.range_of(index, 2));
+        backends
+            .read_native(place, &mut native, &mut *part, &mut timers)
+            .unwrap();
+        read.merge(contents(&mut *part).unwrap());
+    }
+    assert!(read == contents(&mut memory).unwrap());
 }

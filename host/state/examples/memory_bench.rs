@@ -1,7 +1,8 @@
-//! Figures of the memory backend: `cargo run --release -p wasmill-state --example memory_bench [hot|large|timers]`.
+//! Figures of the memory backend: `cargo run --release -p wasmill-state --example memory_bench [hot|large|timers|deltas]`.
 //!
 //! `hot` reads and writes 100,000 counters in batches; `large` holds 10 M values of 100 bytes and takes a
-//! snapshot while it goes on; `timers` keeps 1 M timers. Run it alone on the machine.
+//! snapshot while it goes on; `timers` keeps 1 M timers; `deltas [entries]` changes one in a hundred of 1 M values between
+//! incremental checkpoints, and says what noting changes costs. Run it alone on the machine.
 
 use std::hint::black_box;
 use std::io;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
+use wasmill_model::element::StateFormat;
 use wasmill_model::function::StateKind;
 use wasmill_model::id::CheckpointId;
 use wasmill_model::key;
@@ -17,6 +19,8 @@ use wasmill_state::backend::{
 };
 use wasmill_state::keyed;
 use wasmill_state::memory::MemoryBackend;
+use wasmill_state::native::FilesWanted;
+use wasmill_state::testing::files::MemoryFiles;
 use wasmill_state::testing::{MAX_PARALLELISM, declaration};
 use wasmill_state::timers::{TimeDomain, Timer, TimerBytes, TimerQueue};
 
@@ -29,10 +33,12 @@ fn main() -> Result<(), StateError> {
         Some("hot") => hot(),
         Some("large") => large(),
         Some("timers") => timers(),
+        Some("deltas") => deltas(),
         _ => {
             hot()?;
             large()?;
-            timers()
+            timers()?;
+            deltas()
         }
     }
 }
@@ -338,4 +344,90 @@ fn timers() -> Result<(), StateError> {
         frozen.len(TimeDomain::Event)
     );
     Ok(())
+}
+
+/// One in a hundred.
+const CHANGED_ONE_IN: usize = 100;
+
+fn deltas() -> Result<(), StateError> {
+    let entries = std::env::args().nth(2).and_then(|count| count.parse().ok());
+    let entries: usize = entries.unwrap_or(1_000_000);
+    let keys = Keys::new(entries);
+    let (mut plain, id) = backend(&[7; 100], &keys)?;
+    let (mut noted, _) = backend(&[7; 100], &keys)?;
+    let mut files = MemoryFiles::default();
+    let (whole, _, _) = checkpoint(&mut noted, 1, &mut files)?;
+    let mut random = Random(7);
+    let mut deltas = Vec::new();
+    for number in 2..12 {
+        let rows = keys.gather((0..entries / CHANGED_ONE_IN).map(|_| random.below(entries)));
+        write_rows(&mut noted, id, &rows)?;
+        deltas.push(checkpoint(&mut noted, number, &mut files)?);
+    }
+    deltas.sort_by_key(|(bytes, ..)| *bytes);
+    let (bytes, freeze, written) = deltas[deltas.len() / 2];
+    println!(
+        "deltas: {entries} values of 100 bytes, whole {} MB; one in {CHANGED_ONE_IN} changed: {:.2} MB ({:.2} %) in the median, \
+         frozen in {:.2} ms and written in {:.2} ms",
+        whole >> 20,
+        bytes as f64 * 1e-6,
+        bytes as f64 * 100.0 / whole as f64,
+        freeze * 1e3,
+        written * 1e3
+    );
+    // Pairs of random keys: where nothing is noted, where most are the first since a freeze, and where none is.
+    let rows = keys.gather((0..entries.min(ROWS)).map(|_| random.below(entries)));
+    let (mut without, mut first, mut again) = (f64::MAX, f64::MAX, f64::MAX);
+    for number in 12..22 {
+        without = without.min(write_rows(&mut plain, id, &rows)?);
+        first = first.min(write_rows(&mut noted, id, &rows)?);
+        again = again.min(write_rows(&mut noted, id, &rows)?);
+        checkpoint(&mut noted, number, &mut files)?;
+    }
+    let nanoseconds = |seconds: f64| seconds * 1e9 / rows.hashes.len() as f64;
+    println!(
+        "  get+write pairs of random keys: {:.1} ns where nothing is noted, {:.1} ns after a checkpoint, {:.1} ns once more",
+        nanoseconds(without),
+        nanoseconds(first),
+        nanoseconds(again)
+    );
+    Ok(())
+}
+
+/// Reads and writes the values of these keys; time on the core, in seconds.
+fn write_rows(backend: &mut MemoryBackend, id: StateId, rows: &Keys) -> Result<f64, StateError> {
+    let (mut values, mut writes, mut chunk) = (Values::default(), Vec::new(), Vec::new());
+    let start = cpu_seconds();
+    for first in (0..rows.hashes.len()).step_by(BATCH) {
+        chunk.clear();
+        chunk.extend((first..rows.hashes.len().min(first + BATCH)).map(|row| rows.get(row)));
+        step(backend, id, &chunk, &mut values, &mut writes, &[9; 100])?;
+    }
+    Ok(cpu_seconds() - start)
+}
+
+/// Takes a checkpoint on the one before: bytes written, and seconds on the core to freeze and to write it.
+fn checkpoint(
+    backend: &mut MemoryBackend,
+    number: u64,
+    files: &mut MemoryFiles,
+) -> Result<(usize, f64, f64), StateError> {
+    let timers = TimerQueue::default();
+    let wanted = FilesWanted {
+        checkpoint: CheckpointId(number),
+        format: StateFormat::Incremental {
+            base: (number > 1).then(|| CheckpointId(number - 1)),
+        },
+        timers: &timers,
+    };
+    let start = cpu_seconds();
+    let frozen = keyed::freeze_files(backend, wanted)?;
+    let freeze = cpu_seconds() - start;
+    let (native, _) = frozen.ok_or_else(|| io::Error::other("the state is too small for files"))?;
+    let start = cpu_seconds();
+    let mut out = MemoryFiles::on(&files.files);
+    native.files.write(&mut out)?;
+    let bytes = out.bytes_written;
+    *files = out;
+    Ok((bytes, freeze, cpu_seconds() - start))
 }

@@ -12,7 +12,7 @@ use std::io;
 use wasmill_model::function::StateDeclaration;
 use wasmill_model::key::{KeyGroup, KeyGroupRange, MaxParallelism};
 
-use crate::native::NativeSnapshot;
+use crate::native::{FilesWanted, NativeSnapshot};
 use crate::snapshot::{Entries, SnapshotWriter};
 
 /// A state registered with a backend, valid for its life.
@@ -252,7 +252,8 @@ pub trait KeyedStateBackend: Send {
     fn snapshot(&mut self) -> Result<Box<dyn FrozenState>, StateError>;
 
     /// The same as files of the backend, where it can be that: `None`, and nothing is done, where it cannot.
-    fn snapshot_files(&mut self) -> Result<Option<NativeSnapshot>, StateError> {
+    fn snapshot_files(&mut self, wanted: FilesWanted<'_>) -> Result<Option<NativeSnapshot>, StateError> {
+        let _ = wanted;
         Ok(None)
     }
 

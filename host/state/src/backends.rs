@@ -6,8 +6,9 @@ use wasmill_model::id::OperatorUid;
 use wasmill_model::key::{KeyGroupRange, MaxParallelism};
 
 use crate::backend::{KeyedStateBackend, StateError};
-use crate::memory::MemoryBackend;
+use crate::memory::{MemoryBackend, SEGMENTS, SegmentRule, read_segments};
 use crate::native::{NativeState, unknown_format};
+use crate::timers::TimerQueue;
 
 /// What a backend is for: it tells apart whatever a backend keeps outside memory.
 #[derive(Clone, Copy, Debug)]
@@ -32,25 +33,29 @@ pub trait StateBackends: NativeReader {
     ) -> Box<dyn KeyedStateBackend>;
 
     /// A backend that goes on with a checkpoint's files as they are, for just the groups that these cover; `None` where
-    /// it cannot, and [`read_native`](NativeReader::read_native) is the way.
+    /// it cannot, and [`read_native`](NativeReader::read_native) is the way. Timers in them are added to `timers`.
     fn adopt(
         &self,
         _: Place<'_>,
         _: MaxParallelism,
         _: &mut NativeState<'_>,
+        timers: &mut TimerQueue,
     ) -> Result<Option<Box<dyn KeyedStateBackend>>, StateError> {
+        let _ = timers;
         Ok(None)
     }
 }
 
 /// Reads files of backends.
 pub trait NativeReader: Send + Sync {
-    /// Adds to a backend what a checkpoint's files hold of its groups.
+    /// Adds to a backend and its timers what a checkpoint's files hold of its groups. Files of the memory backend
+    /// ([`crate::memory::read_segments`]) are read by all.
     fn read_native(
         &self,
         place: Place<'_>,
         native: &mut NativeState<'_>,
         backend: &mut dyn KeyedStateBackend,
+        timers: &mut TimerQueue,
     ) -> Result<(), StateError>;
 }
 
@@ -59,6 +64,7 @@ pub trait NativeReader: Send + Sync {
 pub struct MemoryBackends {
     /// Who reads the files of other backends.
     readers: Option<Arc<dyn NativeReader>>,
+    segments: SegmentRule,
 }
 
 impl MemoryBackends {
@@ -66,7 +72,13 @@ impl MemoryBackends {
     pub fn reading(readers: Arc<dyn NativeReader>) -> Self {
         Self {
             readers: Some(readers),
+            ..Self::default()
         }
+    }
+
+    /// The same with another rule for their checkpoints.
+    pub fn with_segments(self, segments: SegmentRule) -> Self {
+        Self { segments, ..self }
     }
 }
 
@@ -77,7 +89,22 @@ impl StateBackends for MemoryBackends {
         range: KeyGroupRange,
         max_parallelism: MaxParallelism,
     ) -> Box<dyn KeyedStateBackend> {
-        Box::new(MemoryBackend::new(range, max_parallelism))
+        let backend = MemoryBackend::new(range, max_parallelism);
+        Box::new(backend.with_segments(self.segments))
+    }
+
+    fn adopt(
+        &self,
+        _: Place<'_>,
+        max_parallelism: MaxParallelism,
+        native: &mut NativeState<'_>,
+        timers: &mut TimerQueue,
+    ) -> Result<Option<Box<dyn KeyedStateBackend>>, StateError> {
+        if native.format != SEGMENTS {
+            return Ok(None);
+        }
+        let backend = MemoryBackend::of_segments(max_parallelism, native, timers)?;
+        Ok(Some(Box::new(backend.with_segments(self.segments))))
     }
 }
 
@@ -87,9 +114,11 @@ impl NativeReader for MemoryBackends {
         place: Place<'_>,
         native: &mut NativeState<'_>,
         backend: &mut dyn KeyedStateBackend,
+        timers: &mut TimerQueue,
     ) -> Result<(), StateError> {
         match &self.readers {
-            Some(readers) => readers.read_native(place, native, backend),
+            _ if native.format == SEGMENTS => read_segments(native, backend, timers),
+            Some(readers) => readers.read_native(place, native, backend, timers),
             None => Err(unknown_format(native.format)),
         }
     }

@@ -12,7 +12,7 @@ use wasmill_model::key::{KeyGroup, KeyGroupRange, MaxParallelism};
 use wasmill_model::time::Timestamp;
 
 use crate::backend::{FrozenState, KeyedStateBackend, SnapshotFile, StateError, StateId, StateSnapshot};
-use crate::native::NativeSnapshot;
+use crate::native::{FilesWanted, NativeSnapshot};
 use crate::snapshot::{Entry, GroupBlock, SnapshotHeader, SnapshotReader, SnapshotWriter};
 use crate::states::unregistered;
 use crate::timers::{TimeDomain, TimerQueue};
@@ -32,25 +32,27 @@ pub fn freeze(
     }))
 }
 
-/// Files of a backend, and the timers as a canonical file without state.
+/// Files of a backend, and the timers as a canonical file without state; that is empty where the files hold them.
 pub type FilesAndTimers = (NativeSnapshot, Box<dyn StateSnapshot>);
 
 /// The same as files of the backend, and the timers apart; `None`, and nothing is done, where it has no files.
 pub fn freeze_files(
     backend: &mut dyn KeyedStateBackend,
-    timers: &TimerQueue,
-    checkpoint: CheckpointId,
+    wanted: FilesWanted<'_>,
 ) -> Result<Option<FilesAndTimers>, StateError> {
     let (range, max_parallelism) = (backend.range(), backend.max_parallelism());
-    let Some(native) = backend.snapshot_files()? else {
+    let Some(native) = backend.snapshot_files(wanted)? else {
         return Ok(None);
     };
     let timers = KeyedSnapshot {
-        checkpoint,
+        checkpoint: wanted.checkpoint,
         range,
         max_parallelism,
         state: Box::new(NoState),
-        timers: timers.clone(),
+        timers: match native.hold_timers {
+            true => TimerQueue::default(),
+            false => wanted.timers.clone(),
+        },
     };
     Ok(Some((native, Box::new(timers))))
 }

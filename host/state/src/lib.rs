@@ -4,12 +4,13 @@
 //! |---|---|
 //! | [`backend`] | the seam: what every state backend does, and what its snapshot promises |
 //! | [`backends`] | where a job's backends come from: configuration alone chooses |
-//! | [`memory`] | the backend in memory: snapshots by copy-on-write while it keeps serving |
+//! | [`memory`] | the backend in memory: snapshots by copy-on-write while it keeps serving, and of what changed alone |
 //! | [`stored`] | the backend over any ordered store, behind a write-back cache |
 //! | [`store`] | the seam below it: columns of entries in byte order |
 //! | [`timers`] | timers in firing order, frozen by a clone |
 //! | [`keyed`] | keyed state and timers as one file: freeze and restore |
-//! | [`snapshot`] | the canonical file format that every backend writes and reads |
+//! | [`native`] | files of a backend as part of a checkpoint |
+//! | [`snapshot`] | the canonical file format that every backend writes and reads, and segments of changes |
 //! | [`stored_key`] | the byte order of entries, the same in every backend |
 //! | [`ttl`] | time to live: a layer over any backend |
 //! | [`operator_state`] | operator state dealt out anew when the parallelism changes |

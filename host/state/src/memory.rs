@@ -1,18 +1,21 @@
 //! The backend in memory: keyed state in tables of pages, one for each state and key group.
 //!
 //! Value, reducing, aggregating and list states lie in 16 KiB pages found by a hash index; map states
-//! in persistent ordered trees. Invariant: a snapshot takes pointers, never copies. What it shares is
+//! in persistent ordered trees. Invariant: a snapshot takes pointers; what it shares is
 //! copied piece by piece when it is written to later, a page or a path of a tree at a time, so no batch
-//! waits for a checkpoint. Nothing here depends on addresses, time or random numbers: the same calls give
+//! waits for a checkpoint. Where a checkpoint may be built on, what changes is noted from then on (`segments.rs`), and a
+//! later one takes that alone: by pointers too, or copied where that is less. Nothing here depends on addresses, time or random numbers: the same calls give
 //! the same results and the same snapshot.
 
 mod batch;
+mod changes;
 mod frozen;
 pub(crate) mod index;
 mod list;
 mod ordered;
 pub(crate) mod page;
 mod restore;
+mod segments;
 pub(crate) mod table;
 
 use wasmill_model::function::{StateDeclaration, StateKind};
@@ -22,11 +25,14 @@ use self::batch::BatchError;
 use self::frozen::{FrozenMemory, FrozenTables};
 use self::list::{ListTable, list_key};
 use self::ordered::MapTable;
+use self::segments::Segments;
+pub use self::segments::{SEGMENTS, SegmentRule, read_segments};
 use self::table::{Epochs, Table, TableFull};
 use crate::backend::{
     FrozenState, KeyedStateBackend, Locator, NONE, Page, StateError, StateId, StateKey, StateSize, Values,
     Write,
 };
+use crate::native::{FilesWanted, NativeSnapshot};
 use crate::snapshot::Entries;
 use crate::states::{State, States, usage};
 use crate::stored_key;
@@ -39,6 +45,7 @@ pub struct MemoryBackend {
     epochs: Epochs,
     /// Stored keys are put together here.
     prefix: Vec<u8>,
+    segments: Segments,
 }
 
 /// By group: that of group `range.start + i` at `i`.
@@ -57,6 +64,7 @@ impl MemoryBackend {
             states: States::default(),
             epochs: Epochs::default(),
             prefix: Vec::new(),
+            segments: Segments::default(),
         }
     }
 
@@ -68,7 +76,7 @@ impl MemoryBackend {
 
 fn tables(kind: StateKind, groups: usize, epochs: &Epochs) -> Tables {
     match kind {
-        StateKind::Map => Tables::Maps(vec![MapTable::default(); groups]),
+        StateKind::Map => Tables::Maps((0..groups).map(|_| MapTable::default()).collect()),
         StateKind::List => Tables::Lists((0..groups).map(|_| ListTable::new(epochs)).collect()),
         StateKind::Value | StateKind::Reducing | StateKind::Aggregating => {
             Tables::Values((0..groups).map(|_| Table::new(epochs)).collect())
@@ -243,7 +251,7 @@ impl KeyedStateBackend for MemoryBackend {
         let states = self.states.numbered_mut().map(|(id, state)| {
             let tables = match &mut state.held {
                 Tables::Values(tables) => FrozenTables::Values(tables.iter_mut().map(Table::share).collect()),
-                Tables::Maps(tables) => FrozenTables::Maps(tables.clone()),
+                Tables::Maps(tables) => FrozenTables::Maps(tables.iter().map(MapTable::share).collect()),
                 Tables::Lists(tables) => {
                     FrozenTables::Lists(tables.iter_mut().map(ListTable::share).collect())
                 }
@@ -254,6 +262,10 @@ impl KeyedStateBackend for MemoryBackend {
             range: self.range,
             states: states.collect(),
         }))
+    }
+
+    fn snapshot_files(&mut self, wanted: FilesWanted<'_>) -> Result<Option<NativeSnapshot>, StateError> {
+        Ok(self.freeze_segment(wanted))
     }
 
     fn restore_state(&mut self, declaration: &StateDeclaration) -> Result<StateId, StateError> {

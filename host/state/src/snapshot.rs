@@ -31,10 +31,13 @@
 mod entries;
 mod format;
 mod reader;
+mod segment;
 mod writer;
 
 pub(crate) use entries::append_element;
 pub use entries::{Elements, Entries, Entry};
+pub(crate) use format::take_bytes;
 pub use format::{BLOCK_BYTES, SnapshotHeader, VERSION};
 pub use reader::{GroupBlock, SnapshotReader};
+pub(crate) use segment::{ChunkEntry, Continues, Replaced, SegmentBlock};
 pub use writer::SnapshotWriter;

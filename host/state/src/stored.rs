@@ -35,7 +35,7 @@ use crate::backend::{
     Write,
 };
 use crate::memory::table::TableKey;
-use crate::native::NativeSnapshot;
+use crate::native::{FilesWanted, NativeSnapshot};
 use crate::snapshot::Entries;
 use crate::states::{State, States};
 use crate::store::{Changes, Column, Keys, OrderedStore};
@@ -368,7 +368,7 @@ impl KeyedStateBackend for StoredBackend {
         Ok(Box::new(FrozenStore::new(states, layouts, view)))
     }
 
-    fn snapshot_files(&mut self) -> Result<Option<NativeSnapshot>, StateError> {
+    fn snapshot_files(&mut self, _: FilesWanted<'_>) -> Result<Option<NativeSnapshot>, StateError> {
         let Some((store, format)) = self
             .store
             .clone()
@@ -386,6 +386,7 @@ impl KeyedStateBackend for StoredBackend {
             format,
             states,
             files: Box::new(LaterFiles(ticket)),
+            hold_timers: false,
         }))
     }
 

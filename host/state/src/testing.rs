@@ -1,12 +1,13 @@
 //! What every backend must do, as tests that any backend can run (feature `testing`).
 //!
 //! A backend passes when [`contract::run`] returns. [`operations`] holds a model of keyed state as plain
-//! maps; [`plain_store`] is a store of plain maps, for the backend over stores; property tests draw sequences of
+//! maps; [`plain_store`] is a store of plain maps, for the backend over stores; [`files`] are those of a checkpoint; property tests draw sequences of
 //! operations and compare. Failures panic, as in tests.
 
 pub mod contents;
 pub mod contract;
 mod contract_cases;
+pub mod files;
 pub mod operations;
 pub mod plain_store;
 mod ttl;

@@ -4,6 +4,7 @@
 //! fire, for at the end of a window many have the same time; a write copies those alone where a snapshot shares them.
 
 mod bucket;
+mod changes;
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -15,6 +16,7 @@ use wasmill_model::key::KeyGroup;
 use wasmill_model::time::Timestamp;
 
 use self::bucket::Bucket;
+pub(crate) use self::changes::TimerChanges;
 
 /// Which clock fires a timer.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -295,6 +297,14 @@ impl TimerQueue {
                     namespace,
                 });
             });
+        }
+    }
+
+    /// Removes all timers of one time and group.
+    pub(crate) fn remove_all_at(&mut self, domain: TimeDomain, timestamp: Timestamp, group: KeyGroup) {
+        let timers = self.domain_mut(domain);
+        if let Some(bucket) = timers.buckets.remove(&(timestamp, group)) {
+            timers.count -= bucket.len();
         }
     }
 

@@ -4,14 +4,14 @@
 //! keeps just that one's files until the new one has ended.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::Mutex;
 
 use wasmill_checkpoint::handle::{Data, INLINE_BYTES_MAX};
 use wasmill_checkpoint::layout;
 use wasmill_model::id::CheckpointId;
 use wasmill_state::backend::StateError;
-use wasmill_state::native::FileSink;
+use wasmill_state::native::{FileContent, FileSink};
 
 use super::snapshot::Location;
 use crate::lock::lock;
@@ -96,6 +96,10 @@ impl<N: Fn(usize) -> String> FileSink for NativeFiles<'_, N> {
         true
     }
 
+    fn write(&mut self, name: &str, content: &mut FileContent<'_>) -> Result<(), StateError> {
+        self.store(name, self.base.is_some(), content)
+    }
+
     fn put(&mut self, name: &str, content: &mut dyn Read, reusable: bool) -> Result<(), StateError> {
         if !reusable {
             // What changes with every checkpoint is small.
@@ -108,14 +112,17 @@ impl<N: Fn(usize) -> String> FileSink for NativeFiles<'_, N> {
                 self.files.insert(name.to_owned(), Data::Inline(start));
                 return Ok(());
             }
-            return self.store(name, &mut start.as_slice().chain(content), false);
+            let mut content = start.as_slice().chain(content);
+            return self.store(name, false, &mut |out| Ok(io::copy(&mut content, out).map(drop)?));
         }
-        self.store(name, content, self.base.is_some())
+        self.store(name, self.base.is_some(), &mut |out| {
+            Ok(io::copy(content, out).map(drop)?)
+        })
     }
 }
 
 impl<N: Fn(usize) -> String> NativeFiles<'_, N> {
-    fn store(&mut self, name: &str, content: &mut dyn Read, shared: bool) -> Result<(), StateError> {
+    fn store(&mut self, name: &str, shared: bool, content: &mut FileContent<'_>) -> Result<(), StateError> {
         let stored = (self.name_of)(self.files.len());
         let path = match shared {
             true => layout::shared_name(&self.location.directory, &stored),
@@ -124,13 +131,11 @@ impl<N: Fn(usize) -> String> NativeFiles<'_, N> {
         let mut read = false;
         let written = self.location.storage.write(&path, &mut |out| {
             if std::mem::replace(&mut read, true) {
-                return Err(std::io::Error::other(
-                    "the storage asked twice for a file's bytes",
-                ));
+                return Err(io::Error::other("the storage asked twice for a file's bytes"));
             }
-            std::io::copy(content, out).map(drop)
+            content(out).map_err(io::Error::other)
         });
-        let written = written.map_err(std::io::Error::other)?;
+        let written = written.map_err(io::Error::other)?;
         let (length, crc32c) = (written.length, written.crc32c);
         self.bytes += length;
         let data = match shared {

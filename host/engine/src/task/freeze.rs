@@ -8,6 +8,7 @@ use std::sync::Arc;
 use wasmill_model::element::{Barrier, StateFormat};
 use wasmill_state::backend::StateSize;
 use wasmill_state::keyed;
+use wasmill_state::native::FilesWanted;
 use wasmill_state::timers::{TimeDomain, TimerQueue};
 
 use super::chain::Node;
@@ -55,8 +56,13 @@ pub(super) fn freeze(
             let state = &mut *context.state;
             let files = match barrier.format {
                 StateFormat::Canonical => None,
-                StateFormat::Native | StateFormat::Incremental { .. } => {
-                    keyed::freeze_files(state, &timers, barrier.checkpoint)?
+                format => {
+                    let wanted = FilesWanted {
+                        checkpoint: barrier.checkpoint,
+                        format,
+                        timers: &timers,
+                    };
+                    keyed::freeze_files(state, wanted)?
                 }
             };
             Some(match files {
@@ -80,6 +86,7 @@ pub(super) fn freeze(
             states,
             snapshot,
             bytes_estimate: match &native {
+                Some(native) if native.files.hold_timers => 0,
                 Some(_) => estimate(StateSize::default(), &timers),
                 None => estimate(size, &timers),
             },

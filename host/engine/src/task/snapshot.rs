@@ -260,6 +260,7 @@ impl One<'_> {
                 format,
                 states,
                 files,
+                ..
             } = files;
             let known = base.map(|base| self.stored.of(place, base));
             let mut sink = NativeFiles::new(&self.location, known, |number| {

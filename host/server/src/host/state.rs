@@ -10,6 +10,7 @@ use wasmill_rocksdb::RocksHost;
 use wasmill_state::backend::{KeyedStateBackend, StateError};
 use wasmill_state::backends::{MemoryBackends, NativeReader, Place, StateBackends};
 use wasmill_state::native::NativeState;
+use wasmill_state::timers::TimerQueue;
 
 use crate::job::file::StateBackend;
 
@@ -46,10 +47,11 @@ impl NativeReader for Reader {
         place: Place<'_>,
         native: &mut NativeState<'_>,
         backend: &mut dyn KeyedStateBackend,
+        timers: &mut TimerQueue,
     ) -> Result<(), StateError> {
         let host = self.rocksdb.host().map_err(io::Error::other)?;
         host.backends_of(self.job.to_string())
-            .read_native(place, native, backend)
+            .read_native(place, native, backend, timers)
     }
 }
 

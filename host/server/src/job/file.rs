@@ -79,8 +79,7 @@ pub struct Checkpointing {
     /// Barriers of unaligned checkpoints align like others until this long after the trigger, and overtake then. Default:
     /// `0s`, they overtake at once.
     pub aligned_checkpoint_timeout: Option<DurationText>,
-    /// A checkpoint holds what has changed since the one before and names the rest again: on a backend with files of its
-    /// own, which is `rocksdb`. Default: false.
+    /// A checkpoint holds what has changed since the one before and names the rest again. Default: false.
     pub incremental: Option<bool>,
     /// A checkpoint that takes longer is given up. Default: `10min`.
     pub timeout: Option<DurationText>,

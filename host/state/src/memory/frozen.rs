@@ -9,7 +9,7 @@ use wasmill_model::function::StateDeclaration;
 use wasmill_model::key::{KeyGroup, KeyGroupRange};
 
 use super::list::{Chunk, FrozenLists};
-use super::ordered::MapTable;
+use super::ordered::FrozenMap;
 use super::page::{PageBytes, walk};
 use crate::backend::{FrozenState, StateError, StateId};
 use crate::snapshot::SnapshotWriter;
@@ -18,7 +18,7 @@ use crate::stored_key::{self, StoredKey};
 /// Tables of one state, by group.
 pub(super) enum FrozenTables {
     Values(Vec<Vec<Arc<PageBytes>>>),
-    Maps(Vec<MapTable>),
+    Maps(Vec<FrozenMap>),
     Lists(Vec<FrozenLists>),
 }
 
@@ -46,11 +46,11 @@ impl FrozenState for FrozenMemory {
     }
 }
 
-fn take<T: Default>(groups: &mut [T], index: usize) -> T {
+pub(super) fn take<T: Default>(groups: &mut [T], index: usize) -> T {
     groups.get_mut(index).map(std::mem::take).unwrap_or_default()
 }
 
-fn write_values(
+pub(super) fn write_values(
     writer: &mut SnapshotWriter<'_>,
     state: u16,
     pages: Vec<Arc<PageBytes>>,
@@ -60,7 +60,11 @@ fn write_values(
     })
 }
 
-fn write_maps(writer: &mut SnapshotWriter<'_>, state: u16, table: MapTable) -> Result<(), StateError> {
+pub(super) fn write_maps(
+    writer: &mut SnapshotWriter<'_>,
+    state: u16,
+    table: FrozenMap,
+) -> Result<(), StateError> {
     table.iter().try_for_each(|(stored, value)| {
         let parts = parts(stored)?;
         writer.map_entry(state, parts.key, parts.namespace, parts.rest, value)
@@ -98,7 +102,7 @@ fn write_chunk(
     writer.list_run(state, key, namespace, chunk.count, chunk.elements())
 }
 
-fn parts(stored: &[u8]) -> Result<StoredKey<'_>, StateError> {
+pub(super) fn parts(stored: &[u8]) -> Result<StoredKey<'_>, StateError> {
     stored_key::decode(stored)
         .ok_or_else(|| StateError::Corrupt("a stored key in memory is broken".to_owned()))
 }

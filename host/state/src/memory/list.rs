@@ -7,8 +7,9 @@
 
 use std::sync::Arc;
 
+use super::changes::Freeze;
 use super::page::PageBytes;
-use super::table::{Epochs, Grown, Table, TableFull, TableKey};
+use super::table::{Epochs, FrozenTable, Grown, Table, TableFull, TableKey};
 use crate::backend::{Locator, PAGE_ENTRY_BYTES, Page, StateKey, Values};
 use crate::snapshot::{Elements, append_element};
 
@@ -36,13 +37,23 @@ pub(super) struct FrozenLists {
     pub(super) closed: Vec<Arc<PageBytes>>,
 }
 
+/// A list table on its way into a checkpoint that may be built on: all of it, or of both what has changed.
+#[derive(Default)]
+pub(super) struct FrozenListTable {
+    pub(super) open: FrozenTable,
+    pub(super) closed: FrozenTable,
+}
+
 /// A chunk as it is stored.
 #[derive(Clone, Copy)]
 pub(super) struct Chunk<'a> {
-    first: u64,
-    number: u32,
+    /// Number of its first element in the list.
+    pub(super) first: u64,
+    /// Of a closed chunk its own, of an open one that of the closed ones before it.
+    pub(super) number: u32,
     pub(super) count: u32,
-    run: &'a [u8],
+    /// The elements, each as [`append_element`] writes it.
+    pub(super) run: &'a [u8],
 }
 
 impl<'a> Chunk<'a> {
@@ -197,7 +208,8 @@ impl ListTable {
         self.elements -= elements;
         self.open.remove(key.table);
         for number in 0..chunks {
-            self.closed.remove(key.closed(number, &mut self.numbered));
+            // They go with the open one.
+            self.closed.remove_unnoted(key.closed(number, &mut self.numbered));
         }
     }
 
@@ -264,6 +276,46 @@ impl ListTable {
             open: self.open.share(),
             closed: self.closed.share(),
         }
+    }
+
+    /// How many chunks have changed, and there are.
+    pub(super) fn changed(&self) -> (usize, usize) {
+        let changed = self.open.changed() + self.closed.changed();
+        (changed, self.open.len() + self.closed.len())
+    }
+
+    /// What goes into a checkpoint that may be built on.
+    pub(super) fn freeze(&mut self, freeze: Freeze) -> FrozenListTable {
+        let (open, closed) = (self.open.end_lot(freeze), self.closed.end_lot(freeze));
+        FrozenListTable {
+            open: self.open.frozen(freeze, open && closed),
+            closed: self.closed.frozen(freeze, open && closed),
+        }
+    }
+
+    /// Puts a chunk of a checkpoint: the open one, or a closed one.
+    pub(super) fn put_chunk(
+        &mut self,
+        key: ListKey<'_>,
+        chunk: Chunk<'_>,
+        is_open: bool,
+    ) -> Result<(), TableFull> {
+        chunk.write(&mut self.scratch);
+        if !is_open {
+            let closed = key.closed(chunk.number, &mut self.numbered);
+            return self.closed.put(closed, Locator::UNKNOWN, &self.scratch);
+        }
+        let before = self.open.get(key.table).and_then(Chunk::of);
+        let before = before.map_or(0, |before| before.end());
+        self.elements = self.elements.wrapping_add(chunk.end()).wrapping_sub(before);
+        self.open.put_with_room(key.table, &self.scratch)
+    }
+
+    /// Whether all closed chunks are there that the open ones say are before them.
+    pub(super) fn is_whole(&self) -> bool {
+        let open = self.open.slots();
+        let closed = open.filter_map(|slot| Some(Chunk::of(slot.value)?.number as usize));
+        closed.sum::<usize>() == self.closed.len()
     }
 }
 

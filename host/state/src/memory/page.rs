@@ -250,14 +250,15 @@ pub(crate) fn slot_capacity(payload: usize) -> usize {
     units.next_multiple_of(step) * UNIT
 }
 
-/// Writes an entry into a slot of that capacity.
-pub(crate) fn write_slot(page: &mut [u8], offset: usize, capacity: usize, slot: Slot<'_>) {
+/// Writes an entry into a slot of that capacity, with flags of whoever keeps any.
+pub(crate) fn write_slot(page: &mut [u8], offset: usize, capacity: usize, slot: Slot<'_>, flags: u64) {
     let Slot {
         key,
         namespace,
         value,
     } = slot;
-    Header::live(capacity / UNIT, key.len(), namespace.len(), value.len()).write(page, offset);
+    let header = Header::live(capacity / UNIT, key.len(), namespace.len(), value.len());
+    Header(header.0 | flags).write(page, offset);
     let mut at = offset + HEADER_BYTES;
     for part in [key, namespace, value] {
         page[at..at + part.len()].copy_from_slice(part);
@@ -266,11 +267,11 @@ pub(crate) fn write_slot(page: &mut [u8], offset: usize, capacity: usize, slot: 
 }
 
 /// A page that holds one large entry, with room to grow by an eighth.
-pub(crate) fn large_page(slot: Slot<'_>) -> Page {
+pub(crate) fn large_page(slot: Slot<'_>, flags: u64) -> Page {
     let length = LARGE_HEADER_BYTES + slot.key.len() + slot.namespace.len() + slot.value.len();
     let mut page = PageBytes::zeroed(length + length / 8);
     let bytes = page.get_mut();
-    Header(LIVE | LARGE).write(bytes, 0);
+    Header(LIVE | LARGE | flags).write(bytes, 0);
     let mut at = LARGE_HEADER_BYTES;
     for (number, part) in [slot.key, slot.namespace, slot.value].into_iter().enumerate() {
         let field = HEADER_BYTES + 4 * number;

@@ -3,7 +3,9 @@
 //! Invariants: every live slot has one entry in the index and no other points at it; no slot moves unless
 //! the table takes a new epoch, so a location of the present epoch always lies at a slot.
 
+mod changes;
 mod grow;
+mod update;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,11 +13,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use self::changes::{CHANGED, NEW, TableLot};
+pub(super) use self::changes::{FrozenTable, TableChanges};
 pub(super) use self::grow::Grown;
+use self::update::{Updated, update_rare, update_slot};
+use super::changes::Changes;
 use super::index::{Index, Location, PAGES_MAX};
 use super::page::{
-    ENTRY_BYTES_SHARED_MAX, Header, PAGE_BYTES, PAGE_BYTES_MIN, Page, PageBytes, Slot, UNIT, holds,
-    large_page, read_slot, slot_capacity, update_large, value_offset, write_slot,
+    ENTRY_BYTES_SHARED_MAX, Header, PAGE_BYTES, PAGE_BYTES_MIN, Page, PageBytes, Slot, holds, large_page,
+    read_slot, slot_capacity, value_offset, walk, write_slot,
 };
 use crate::backend::Locator;
 
@@ -73,6 +79,8 @@ pub(super) struct Table {
     epochs: Epochs,
     /// A value that grows is put together here.
     scratch: Vec<u8>,
+    /// Once a checkpoint may be built on.
+    changes: Option<Box<Changes<TableLot>>>,
 }
 
 impl Table {
@@ -89,6 +97,7 @@ impl Table {
             waste_bytes: 0,
             epochs: epochs.clone(),
             scratch: Vec::new(),
+            changes: None,
         }
     }
 
@@ -105,6 +114,7 @@ impl Table {
             + self.index.bytes()
             + free
             + self.vacant.capacity() * 8
+            + self.changes.as_ref().map_or(0, |changes| changes.bytes())
     }
 
     /// Where the index entry at the key's home lies: what the first stage of a lookup loads.
@@ -186,9 +196,21 @@ impl Table {
 
     /// Removes an entry; false where there was none.
     pub(super) fn remove(&mut self, key: TableKey<'_>) -> bool {
+        self.take_out(key, true)
+    }
+
+    /// The same where whoever reads the changes knows of it otherwise.
+    pub(super) fn remove_unnoted(&mut self, key: TableKey<'_>) -> bool {
+        self.take_out(key, false)
+    }
+
+    fn take_out(&mut self, key: TableKey<'_>, noted: bool) -> bool {
         let Some((at, location)) = self.find(key) else {
             return false;
         };
+        if noted {
+            self.note_removed(key, location);
+        }
         self.index.remove(at);
         self.release(location);
         if self.index.len() == 0 {
@@ -199,6 +221,11 @@ impl Table {
         true
     }
 
+    /// All entries, as they lie.
+    pub(super) fn slots(&self) -> impl Iterator<Item = Slot<'_>> {
+        self.pages.iter().flat_map(|page| walk(page.bytes()))
+    }
+
     /// The pages, shared with whoever writes the snapshot.
     pub(super) fn share(&mut self) -> Vec<Arc<PageBytes>> {
         self.pages.iter_mut().map(Page::share).collect()
@@ -207,15 +234,21 @@ impl Table {
     /// Overwrites the value of the slot at a location, if that slot is the key's and has room.
     #[inline]
     fn update(&mut self, location: Location, key: TableKey<'_>, value: &[u8]) -> bool {
+        let flags = self.flags();
         let Some(page) = self.pages.get_mut(location.page()) else {
             return false;
         };
-        match page.owned_mut() {
-            Some(bytes) => {
-                update_slot(bytes, location.offset(), key, value) || update_rare(page, location, key, value)
-            }
-            None => update_rare(page, location, key, value),
+        let updated = match page.owned_mut() {
+            Some(bytes) => match update_slot(bytes, location.offset(), key, value, flags) {
+                Updated::No => update_rare(page, location, key, value, flags),
+                updated => updated,
+            },
+            None => update_rare(page, location, key, value, flags),
+        };
+        if updated == Updated::Flagged {
+            self.note(location);
         }
+        updated != Updated::No
     }
 
     fn put_by_search(&mut self, key: TableKey<'_>, value: &[u8], room: usize) -> Result<(), TableFull> {
@@ -227,13 +260,17 @@ impl Table {
         match self.find(key) {
             Some((_, location)) if self.update(location, key, value) => {}
             Some((at, location)) => {
-                let moved = self.store(slot, room)?;
+                let moved = self.store(slot, room, self.flags_of(location))?;
                 self.index.set(at, moved);
                 self.release(location);
                 self.compact_if_wasteful();
             }
             None => {
-                let location = self.store(slot, room)?;
+                let flags = match self.flags() {
+                    0 => 0,
+                    flags => flags | NEW,
+                };
+                let location = self.store(slot, room, flags)?;
                 self.index.insert(key.hash, location);
             }
         }
@@ -265,10 +302,10 @@ impl Table {
     }
 
     /// Writes an entry into a free slot, a new one, or a page of its own; with room behind it where it fits a slot.
-    fn store(&mut self, slot: Slot<'_>, room: usize) -> Result<Location, TableFull> {
+    fn store(&mut self, slot: Slot<'_>, room: usize, flags: u64) -> Result<Location, TableFull> {
         let payload = slot.key.len() + slot.namespace.len() + slot.value.len();
         if slot_capacity(payload) > ENTRY_BYTES_SHARED_MAX {
-            return self.store_large(slot);
+            return self.store_large(slot, flags);
         }
         let capacity = slot_capacity(payload + room).min(ENTRY_BYTES_SHARED_MAX);
         let location = match self.free.get_mut(&(capacity as u16)).and_then(Vec::pop) {
@@ -278,12 +315,12 @@ impl Table {
             }
             None => self.cut(capacity)?,
         };
-        write_slot(
-            self.pages[location.page()].bytes_mut(),
-            location.offset(),
-            capacity,
-            slot,
-        );
+        let (page, offset) = (self.pages[location.page()].bytes_mut(), location.offset());
+        let was_noted = Header::read(page, offset).0 & CHANGED != 0;
+        write_slot(page, offset, capacity, slot, flags);
+        if flags != 0 && !was_noted {
+            self.note(location);
+        }
         Ok(location)
     }
 
@@ -309,14 +346,20 @@ impl Table {
         Ok(location)
     }
 
-    fn store_large(&mut self, slot: Slot<'_>) -> Result<Location, TableFull> {
-        let page = large_page(slot);
-        let Some(number) = self.vacant.pop() else {
-            return Ok(Location::new(self.add_page(page)?, 0));
+    fn store_large(&mut self, slot: Slot<'_>, flags: u64) -> Result<Location, TableFull> {
+        let page = large_page(slot, flags);
+        let location = match self.vacant.pop() {
+            None => Location::new(self.add_page(page)?, 0),
+            Some(number) => {
+                self.page_bytes += page.bytes().len();
+                self.pages[number] = page;
+                Location::new(number, 0)
+            }
         };
-        self.page_bytes += page.bytes().len();
-        self.pages[number] = page;
-        Ok(Location::new(number, 0))
+        if flags != 0 {
+            self.note(location);
+        }
+        Ok(location)
     }
 
     fn add_page(&mut self, page: Page) -> Result<usize, TableFull> {
@@ -338,7 +381,9 @@ impl Table {
             self.vacant.push(location.page());
             return;
         }
-        header.freed().write(page.bytes_mut(), location.offset());
+        // A slot that is noted stays so, whatever is put there: so it is noted once.
+        let freed = Header(header.freed().0 | header.0 & CHANGED);
+        freed.write(page.bytes_mut(), location.offset());
         self.waste_bytes += header.capacity();
         self.free
             .entry(header.capacity() as u16)
@@ -354,12 +399,18 @@ impl Table {
         }
         let mut compact = Self::new(&self.epochs);
         compact.index = Index::with_room_for(self.index.len());
+        let mut moved = Vec::new();
         for (old, hash) in self.index.by_location() {
             // NOTE: there is always room, since the table holds less than it did.
             if let Ok(new) = compact.adopt(&mut self.pages[old.page()], old.offset()) {
                 compact.index.insert(hash, new);
+                if self.changes.is_some() {
+                    moved.push((old, new));
+                }
             }
         }
+        compact.changes = self.changes.take();
+        compact.relocate(&moved);
         *self = compact;
     }
 
@@ -369,59 +420,23 @@ impl Table {
             let page = std::mem::replace(page, Page::none());
             return Ok(Location::new(self.add_page(page)?, 0));
         }
-        read_slot(page.bytes(), offset).map_or(Err(TableFull), |slot| self.store(slot, 0))
+        let flags = Header::read(page.bytes(), offset).0 & (CHANGED | NEW);
+        let slot = read_slot(page.bytes(), offset).ok_or(TableFull)?;
+        self.store(slot, 0, flags)
     }
 
     /// Forgets all pages of an empty table, unless it is so small that it would only take them again.
     fn reset(&mut self) {
         if self.page_bytes > PAGE_BYTES_MIN {
+            let changes = self.changes.take();
             *self = Self::new(&self.epochs);
+            self.changes = changes;
+            self.relocate(&[]);
         }
     }
 }
 
-/// Overwrites the value of a shared slot, if it is the key's and has room.
-#[inline]
-fn update_slot(page: &mut [u8], offset: usize, key: TableKey<'_>, value: &[u8]) -> bool {
-    let TableKey { key, namespace, .. } = key;
-    let header = Header::read(page, offset);
-    let start = value_offset(offset, key, namespace);
-    if header.identity() != Header::wanted(key.len(), namespace.len())
-        || start - offset + value.len() > header.capacity()
-        || !holds(page, offset, key, namespace)
-    {
-        return false;
-    }
-    if header.value_length() != value.len() {
-        Header::live(header.capacity() / UNIT, key.len(), namespace.len(), value.len()).write(page, offset);
-    }
-    match (
-        page.get_mut(start..).and_then(<[u8]>::first_chunk_mut::<8>),
-        value.first_chunk::<8>(),
-    ) {
-        // The usual counter: a store instead of a call.
-        (Some(to), Some(from)) if value.len() == 8 => *to = *from,
-        _ => page[start..start + value.len()].copy_from_slice(value),
-    }
-    true
-}
-
-/// The same for a large entry, and for a page that a snapshot shares: that is copied only if the slot is
-/// the key's and has room.
-#[cold]
-fn update_rare(page: &mut Page, location: Location, key: TableKey<'_>, value: &[u8]) -> bool {
-    let offset = location.offset();
-    let header = Header::read(page.bytes(), offset);
-    if !read_slot(page.bytes(), offset).is_some_and(|slot| is(slot, key.key, key.namespace)) {
-        return false;
-    }
-    if header.is_large() {
-        return update_large(page, key.key, key.namespace, value);
-    }
-    let used = value_offset(0, key.key, key.namespace) + value.len();
-    used <= header.capacity() && update_slot(page.bytes_mut(), offset, key, value)
-}
-
+/// Whether a slot holds the entry of a key.
 fn is(slot: Slot<'_>, key: &[u8], namespace: &[u8]) -> bool {
     slot.key == key && slot.namespace == namespace
 }

@@ -7,6 +7,8 @@ use wasmill_model::function::StateDeclaration;
 use wasmill_model::id::CheckpointId;
 use wasmill_model::key::{KeyGroupRange, MaxParallelism};
 
+use crate::timers::TimeDomain;
+
 /// The version written, and the newest read.
 pub const VERSION: u32 = 1;
 
@@ -14,6 +16,8 @@ pub const VERSION: u32 = 1;
 pub const BLOCK_BYTES: usize = 64 * 1024;
 
 pub(super) const MAGIC_START: [u8; 8] = *b"WMSTATE\n";
+/// Of a segment (`segment.rs`).
+pub(super) const MAGIC_SEGMENT: [u8; 8] = *b"WMDELTA\n";
 pub(super) const MAGIC_END: [u8; 8] = *b"WMEND01\n";
 /// Magic and version.
 pub(super) const START_BYTES: usize = 12;
@@ -29,8 +33,22 @@ pub(super) const KIND_ENTRIES: u8 = 2;
 pub(super) const KIND_TIMERS: u8 = 3;
 pub(super) const KIND_INDEX: u8 = 4;
 
+/// Of segments only.
+pub(super) const KIND_REMOVED: u8 = 5;
+pub(super) const KIND_CHUNKS: u8 = 6;
+pub(super) const KIND_TIMES_GONE: u8 = 7;
+pub(super) const KIND_TIMERS_GONE: u8 = 8;
+
 pub(super) const DOMAIN_EVENT: u16 = 1;
 pub(super) const DOMAIN_PROCESSING: u16 = 2;
+
+/// How blocks number a domain.
+pub(super) fn domain_number(domain: TimeDomain) -> u16 {
+    match domain {
+        TimeDomain::Event => DOMAIN_EVENT,
+        TimeDomain::Processing => DOMAIN_PROCESSING,
+    }
+}
 
 /// What a snapshot says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -160,7 +178,7 @@ pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 
 /// Takes a length and its bytes off the front.
 #[inline]
-pub(super) fn take_bytes<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+pub(crate) fn take_bytes<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = take_varint(bytes)? as usize;
     let (head, rest) = bytes.split_at_checked(length)?;
     *bytes = rest;

@@ -5,6 +5,8 @@
 
 use std::io;
 
+use serde::de::{DeserializeOwned, IgnoredAny};
+use wasmill_model::function::StateKind;
 use wasmill_model::key::KeyGroup;
 
 use super::entries::Entries;
@@ -53,10 +55,19 @@ struct Extent {
 impl<'a> SnapshotReader<'a> {
     /// Reads and checks start, end, index and header.
     pub fn open(file: &'a mut dyn SnapshotFile) -> Result<Self, StateError> {
-        check_start(file)?;
+        let (reader, IgnoredAny) = Self::open_as(file, MAGIC_START)?;
+        Ok(reader)
+    }
+
+    /// The same of a file with another start, and what else its header says.
+    pub(super) fn open_as<T: DeserializeOwned>(
+        file: &'a mut dyn SnapshotFile,
+        magic: [u8; 8],
+    ) -> Result<(Self, T), StateError> {
+        check_start(file, magic)?;
         let index_extent = read_end(file)?;
         let mut block = Vec::new();
-        let (header, header_end) = read_header(file, index_extent.start, &mut block)?;
+        let (header, more, header_end) = read_header(file, index_extent.start, &mut block)?;
         let (head, end) = read_block(file, index_extent, &mut block)?;
         if head.kind != KIND_INDEX || end != index_extent.end {
             return Err(corrupt(format!(
@@ -69,12 +80,13 @@ impl<'a> SnapshotReader<'a> {
             end: index_extent.start,
         };
         let index = decode_index(&block, groups, &header)?;
-        Ok(Self {
+        let reader = Self {
             file,
             header,
             index,
             block,
-        })
+        };
+        Ok((reader, more))
     }
 
     /// What the snapshot says of itself.
@@ -93,6 +105,17 @@ impl<'a> SnapshotReader<'a> {
         group: KeyGroup,
         visit: &mut dyn FnMut(GroupBlock<'_>) -> Result<(), StateError>,
     ) -> Result<(), StateError> {
+        self.read_blocks(group, &mut |reader, head, offset| {
+            visit(reader.decode(head, offset)?)
+        })
+    }
+
+    /// The same with the blocks' heads and offsets; their bytes are [`block`](Self::block).
+    pub(super) fn read_blocks(
+        &mut self,
+        group: KeyGroup,
+        visit: &mut dyn FnMut(&Self, BlockHeader, u64) -> Result<(), StateError>,
+    ) -> Result<(), StateError> {
         let Ok(found) = self.index.binary_search_by_key(&group, |(group, ..)| *group) else {
             return Ok(());
         };
@@ -105,40 +128,51 @@ impl<'a> SnapshotReader<'a> {
                     head.group, group.0
                 )));
             }
-            visit(self.decode(head, start)?)?;
+            visit(self, head, start)?;
             start = next;
         }
         Ok(())
     }
 
-    fn decode(&self, head: BlockHeader, offset: u64) -> Result<GroupBlock<'_>, StateError> {
-        match (head.kind, head.state) {
-            (KIND_ENTRIES, state) => {
-                let state = usize::from(state);
-                let declaration = self.header.states.get(state).ok_or_else(|| {
-                    corrupt(format!(
-                        "the block at offset {offset} holds state number {state}, the header has {}",
-                        self.header.states.len()
-                    ))
-                })?;
-                let payload = offset + BLOCK_HEADER_BYTES as u64;
-                let entries = Entries::new(declaration.kind, head.count, &self.block, payload);
-                Ok(GroupBlock::Entries { state, entries })
-            }
-            (KIND_TIMERS, DOMAIN_EVENT) => self.timers(head, offset, TimeDomain::Event),
-            (KIND_TIMERS, DOMAIN_PROCESSING) => self.timers(head, offset, TimeDomain::Processing),
-            (kind, state) => Err(corrupt(format!(
-                "the block at offset {offset} is of unknown kind {kind}.{state}: a newer version may have written it"
-            ))),
-        }
+    /// The bytes of the block that is read.
+    pub(super) fn block(&self) -> &[u8] {
+        &self.block
     }
 
-    fn timers(
-        &self,
-        head: BlockHeader,
-        offset: u64,
-        domain: TimeDomain,
-    ) -> Result<GroupBlock<'_>, StateError> {
+    /// Which state a block belongs to.
+    pub(super) fn state_of(&self, head: BlockHeader, offset: u64) -> Result<(usize, StateKind), StateError> {
+        let state = usize::from(head.state);
+        let declaration = self.header.states.get(state).ok_or_else(|| {
+            corrupt(format!(
+                "the block at offset {offset} holds state number {state}, the header has {}",
+                self.header.states.len()
+            ))
+        })?;
+        Ok((state, declaration.kind))
+    }
+
+    pub(super) fn decode(&self, head: BlockHeader, offset: u64) -> Result<GroupBlock<'_>, StateError> {
+        let domain = match (head.kind, head.state) {
+            (KIND_ENTRIES, _) => {
+                let (state, kind) = self.state_of(head, offset)?;
+                let payload = offset + BLOCK_HEADER_BYTES as u64;
+                let entries = Entries::new(kind, head.count, &self.block, payload);
+                return Ok(GroupBlock::Entries { state, entries });
+            }
+            (KIND_TIMERS, DOMAIN_EVENT) => TimeDomain::Event,
+            (KIND_TIMERS, DOMAIN_PROCESSING) => TimeDomain::Processing,
+            (kind, state) => {
+                return Err(corrupt(format!(
+                    "the block at offset {offset} is of unknown kind {kind}.{state}: a newer version may have written it"
+                )));
+            }
+        };
+        let timers = self.timers(head, offset)?;
+        Ok(GroupBlock::Timers { domain, timers })
+    }
+
+    /// The timers of a block.
+    pub(super) fn timers(&self, head: BlockHeader, offset: u64) -> Result<Vec<Timer>, StateError> {
         let mut rest = self.block.as_slice();
         let mut timers = Vec::new();
         for number in 0..head.count {
@@ -155,7 +189,7 @@ impl<'a> SnapshotReader<'a> {
                 rest.len()
             )));
         }
-        Ok(GroupBlock::Timers { domain, timers })
+        Ok(timers)
     }
 }
 
@@ -170,7 +204,7 @@ fn take_timer(rest: &mut &[u8], group: KeyGroup) -> Option<Timer> {
     })
 }
 
-fn check_start(file: &mut dyn SnapshotFile) -> Result<(), StateError> {
+fn check_start(file: &mut dyn SnapshotFile, magic: [u8; 8]) -> Result<(), StateError> {
     let length = file.len();
     if length < (START_BYTES + END_BYTES) as u64 {
         return Err(corrupt(format!(
@@ -179,7 +213,7 @@ fn check_start(file: &mut dyn SnapshotFile) -> Result<(), StateError> {
     }
     let mut start = [0; START_BYTES];
     read_at(file, 0, &mut start)?;
-    if start[..8] != MAGIC_START {
+    if start[..8] != magic {
         return Err(corrupt(
             "the file does not begin as a snapshot does: it is something else".to_owned(),
         ));
@@ -226,29 +260,31 @@ fn read_end(file: &mut dyn SnapshotFile) -> Result<Extent, StateError> {
     })
 }
 
-fn read_header(
+fn read_header<T: DeserializeOwned>(
     file: &mut dyn SnapshotFile,
     end: u64,
     block: &mut Vec<u8>,
-) -> Result<(SnapshotHeader, u64), StateError> {
+) -> Result<(SnapshotHeader, T, u64), StateError> {
     let start = START_BYTES as u64;
     let (head, next) = read_block(file, Extent { start, end }, block)?;
     if head.kind != KIND_HEADER {
         return Err(corrupt(format!("there is no header at offset {start}")));
     }
     // Its checksum was right: it is no damage.
-    let header: SnapshotHeader = serde_json::from_slice(block).map_err(|error| {
+    let newer = |error| {
         StateError::Unsupported(format!(
             "header at offset {start}: {error}: a newer host wrote it; restore it with that one"
         ))
-    })?;
+    };
+    let header: SnapshotHeader = serde_json::from_slice(block).map_err(newer)?;
+    let more = serde_json::from_slice(block).map_err(newer)?;
     if header.range.start > header.range.end || header.range.end > header.max_parallelism.0 {
         return Err(corrupt(format!(
             "header: key groups {} to {} are not a range of {}",
             header.range.start, header.range.end, header.max_parallelism.0
         )));
     }
-    Ok((header, next))
+    Ok((header, more, next))
 }
 
 fn decode_index(
@@ -351,6 +387,6 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
         .map_or(0, |chunk| u64::from_le_bytes(*chunk))
 }
 
-fn corrupt(message: String) -> StateError {
+pub(super) fn corrupt(message: String) -> StateError {
     StateError::Corrupt(message)
 }

@@ -4,13 +4,13 @@
 
 use std::io;
 
-use wasmill_model::function::StateKind;
+use wasmill_model::function::{StateDeclaration, StateKind};
 use wasmill_model::key::KeyGroup;
 
 use super::format::{
-    BLOCK_BYTES, BLOCK_HEADER_BYTES, BlockHeader, DOMAIN_EVENT, DOMAIN_PROCESSING, END_BYTES, KIND_ENTRIES,
-    KIND_HEADER, KIND_INDEX, KIND_TIMERS, MAGIC_END, MAGIC_START, SnapshotHeader, VERSION, put_bytes,
-    put_varint,
+    BLOCK_BYTES, BLOCK_HEADER_BYTES, BlockHeader, END_BYTES, KIND_CHUNKS, KIND_ENTRIES, KIND_HEADER,
+    KIND_INDEX, KIND_REMOVED, KIND_TIMERS, KIND_TIMERS_GONE, KIND_TIMES_GONE, MAGIC_END, MAGIC_START,
+    SnapshotHeader, VERSION, domain_number, put_bytes, put_varint,
 };
 use crate::backend::StateError;
 use crate::timers::{TimeDomain, TimerRef};
@@ -34,10 +34,21 @@ pub struct SnapshotWriter<'a> {
 impl<'a> SnapshotWriter<'a> {
     /// Writes the start and the header.
     pub fn new(out: &'a mut dyn io::Write, header: &SnapshotHeader) -> Result<Self, StateError> {
+        let json = serde_json::to_vec(header).map_err(io::Error::other)?;
+        Self::begin(out, MAGIC_START, &json, &header.states)
+    }
+
+    /// The same of a header that is encoded already.
+    pub(super) fn begin(
+        out: &'a mut dyn io::Write,
+        magic: [u8; 8],
+        json: &[u8],
+        states: &[StateDeclaration],
+    ) -> Result<Self, StateError> {
         let mut writer = Self {
             out,
             offset: 0,
-            states: header.states.iter().map(|s| (s.name.clone(), s.kind)).collect(),
+            states: states.iter().map(|s| (s.name.clone(), s.kind)).collect(),
             group: None,
             group_start: 0,
             index: Vec::new(),
@@ -45,11 +56,10 @@ impl<'a> SnapshotWriter<'a> {
             count: 0,
             block: vec![0; BLOCK_HEADER_BYTES],
         };
-        writer.put(&[&MAGIC_START[..], &VERSION.to_le_bytes()].concat())?;
-        let json = serde_json::to_vec(header).map_err(io::Error::other)?;
+        writer.put(&[&magic[..], &VERSION.to_le_bytes()].concat())?;
         writer.section = (KIND_HEADER, 0);
         writer.count = 1;
-        writer.block.extend_from_slice(&json);
+        writer.block.extend_from_slice(json);
         writer.close_block()?;
         Ok(writer)
     }
@@ -115,11 +125,7 @@ impl<'a> SnapshotWriter<'a> {
 
     /// Adds a timer of the group: after its entries, event time first, in firing order.
     pub fn timer(&mut self, domain: TimeDomain, timer: TimerRef<'_>) -> Result<(), StateError> {
-        let domain = match domain {
-            TimeDomain::Event => DOMAIN_EVENT,
-            TimeDomain::Processing => DOMAIN_PROCESSING,
-        };
-        self.open_section((KIND_TIMERS, domain))?;
+        self.open_section((KIND_TIMERS, domain_number(domain)))?;
         self.block.extend_from_slice(&timer.timestamp.to_le_bytes());
         self.put_parts(&[timer.key, timer.namespace])
     }
@@ -171,11 +177,16 @@ impl<'a> SnapshotWriter<'a> {
         }
     }
 
-    fn open_section(&mut self, section: (u8, u16)) -> Result<(), StateError> {
+    /// Room for an entry, after its section was opened.
+    pub(super) fn block_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.block
+    }
+
+    pub(super) fn open_section(&mut self, section: (u8, u16)) -> Result<(), StateError> {
         if self.section == section {
             return Ok(());
         }
-        if self.group.is_none() || section < self.section {
+        if self.group.is_none() || rank(section) < rank(self.section) {
             return Err(usage(
                 "entries come in order of state, then timers, within a group".to_owned(),
             ));
@@ -185,7 +196,8 @@ impl<'a> SnapshotWriter<'a> {
         Ok(())
     }
 
-    fn put_parts(&mut self, parts: &[&[u8]]) -> Result<(), StateError> {
+    /// Ends an entry with these parts.
+    pub(super) fn put_parts(&mut self, parts: &[&[u8]]) -> Result<(), StateError> {
         parts.iter().for_each(|part| put_bytes(&mut self.block, part));
         self.end_entry()
     }
@@ -240,6 +252,19 @@ impl<'a> SnapshotWriter<'a> {
         self.offset += bytes.len() as u64;
         Ok(())
     }
+}
+
+/// In which order sections come in a group: what a segment removes before what it puts, and timers last.
+fn rank((kind, number): (u8, u16)) -> (u8, u16) {
+    let rank = match kind {
+        KIND_REMOVED => 1,
+        KIND_ENTRIES | KIND_CHUNKS => 2,
+        KIND_TIMES_GONE => 3,
+        KIND_TIMERS_GONE => 4,
+        KIND_TIMERS => 5,
+        _ => 0,
+    };
+    (rank, number)
 }
 
 fn usage(message: String) -> StateError {

@@ -386,8 +386,7 @@ impl Cache {
             value,
         };
         let bytes = page.bytes.get_mut();
-        write_slot(bytes, offset, capacity, slot);
-        Header(Header::read(bytes, offset).0 | flags).write(bytes, offset);
+        write_slot(bytes, offset, capacity, slot, flags);
         page.used += capacity;
         self.live_bytes += capacity;
         let location = Location::new(number, offset);

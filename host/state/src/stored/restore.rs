@@ -4,15 +4,15 @@
 use std::sync::Arc;
 
 use wasmill_model::function::StateDeclaration;
-use wasmill_model::id::CheckpointId;
 use wasmill_model::key::{self, KeyGroup, KeyGroupRange, MaxParallelism};
 
 use super::frozen::FrozenStore;
 use super::layout::Layout;
 use super::settle::Settling;
 use super::{StoreSource, StoredBackend};
-use crate::backend::{FrozenState, KeyedStateBackend, Locator, StateError, StateId, StateKey, Write};
-use crate::snapshot::{Entry, GroupBlock, SnapshotHeader, SnapshotReader, SnapshotWriter};
+use crate::backend::{KeyedStateBackend, Locator, StateError, StateId, StateKey, Write};
+use crate::native::copy_groups;
+use crate::snapshot::Entry;
 use crate::store::OrderedStore;
 
 impl StoredBackend {
@@ -110,25 +110,5 @@ pub fn read_store(
     let restored = restored.collect::<Result<Vec<_>, _>>()?;
     let numbered = numbers.iter().copied().zip(states.iter().cloned()).collect();
     let mut frozen = FrozenStore::of_view(numbered, store.view()?);
-    let header = SnapshotHeader {
-        checkpoint: CheckpointId(0),
-        range,
-        max_parallelism: backend.max_parallelism(),
-        states: states.to_vec(),
-    };
-    let mut copy = Vec::new();
-    for group in range.intersect(backend.range()).iter() {
-        copy.clear();
-        let mut writer = SnapshotWriter::new(&mut copy, &header)?;
-        writer.begin_group(group)?;
-        frozen.write_group(group, &mut writer)?;
-        writer.finish()?;
-        SnapshotReader::open(&mut &copy[..])?.read_group(group, &mut |block| match block {
-            GroupBlock::Entries { state, entries } => {
-                backend.restore_entries(restored[state], group, entries)
-            }
-            GroupBlock::Timers { .. } => Ok(()),
-        })?;
-    }
-    Ok(())
+    copy_groups(&mut frozen, range.intersect(backend.range()), backend, &restored)
 }

@@ -3,15 +3,22 @@
 //! Invariant: after every sequence the backend reads as the model, every snapshot reads as the model was
 //! when it was frozen however late it is written, and so does a restore at any other parallelism.
 
+mod checkpoints;
+
+use std::sync::Arc;
+
 use wasmill_model::function::StateKind;
 use wasmill_model::id::CheckpointId;
 use wasmill_model::key::KeyGroupRange;
 
+use self::checkpoints::Checkpoints;
+pub use self::checkpoints::Pair;
 use super::contents::{Contents, Place};
 use super::{MAX_PARALLELISM, declaration, state_key};
 use crate::backend::{
     KeyedStateBackend, Locator, NONE, Page, StateError, StateId, StateSnapshot, Values, Write,
 };
+use crate::backends::MemoryBackends;
 use crate::keyed;
 use crate::timers::{TimeDomain, Timer, TimerQueue, TimerRef};
 
@@ -41,6 +48,24 @@ pub enum Operation {
     Check,
     /// Restores at this parallelism, compares, and goes on with all shares merged.
     Rescale(u8),
+    /// Takes a checkpoint in files of the backend; it is written later.
+    Checkpoint,
+    /// Ends the oldest checkpoint that is under way.
+    End(Fate),
+    /// Restores all that were written at this parallelism, on the other backend or on the same, compares, and goes on
+    /// from the newest.
+    Restore(u8, bool),
+}
+
+/// What becomes of a checkpoint.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// It is written and complete.
+    Completed,
+    /// It is written, and others were not in time.
+    Aborted,
+    /// It is not written.
+    Lost,
 }
 
 /// Addresses an entry.
@@ -97,6 +122,8 @@ pub struct Run<'a> {
     model: Contents,
     frozen: Vec<(Box<dyn StateSnapshot>, Contents)>,
     checkpoint: u64,
+    checkpoints: Checkpoints,
+    backends: Pair,
 }
 
 impl<'a> Run<'a> {
@@ -112,6 +139,16 @@ impl<'a> Run<'a> {
             model: Contents::default(),
             frozen: Vec::new(),
             checkpoint: 0,
+            checkpoints: Checkpoints::default(),
+            backends: [Arc::default(), Arc::default()].map(|of: Arc<MemoryBackends>| of as _),
+        })
+    }
+
+    /// The same of the first of these: the other one reads its files too.
+    pub fn of_files(make: Make<'a>, backends: Pair) -> Result<Self, StateError> {
+        Ok(Self {
+            backends,
+            ..Self::new(make)?
         })
     }
 
@@ -120,14 +157,20 @@ impl<'a> Run<'a> {
     /// # Panics
     /// Where the backend and its model differ.
     pub fn all(mut self, operations: &[Operation]) -> Result<(), StateError> {
-        operations
-            .iter()
-            .try_for_each(|operation| self.apply(operation))?;
+        self.each(operations)?;
         while !self.frozen.is_empty() {
             self.apply(&Operation::WriteOldest)?;
         }
         self.check()?;
         self.rescale(3)
+    }
+
+    /// Applies a sequence.
+    ///
+    /// # Panics
+    /// Where the backend and its model differ.
+    pub fn each(&mut self, operations: &[Operation]) -> Result<(), StateError> {
+        operations.iter().try_for_each(|operation| self.apply(operation))
     }
 
     fn apply(&mut self, operation: &Operation) -> Result<(), StateError> {
@@ -158,6 +201,11 @@ impl<'a> Run<'a> {
             }
             Operation::Check => self.check(),
             Operation::Rescale(parallelism) => self.rescale(u32::from(*parallelism).max(1)),
+            Operation::Checkpoint => self.take_checkpoint(),
+            Operation::End(fate) => self.end_checkpoint(*fate),
+            Operation::Restore(parallelism, on_other) => {
+                self.restore_checkpoints(u32::from(*parallelism).max(1), *on_other)
+            }
         }
     }
 
@@ -360,6 +408,7 @@ impl<'a> Run<'a> {
         }
         assert_eq!(merged, self.model);
         self.backend = (self.make)(MAX_PARALLELISM.range_of(0, 1));
+        self.checkpoints = Checkpoints::default();
         self.ids = register(&mut *self.backend)?;
         self.timers = TimerQueue::default();
         for share in shares {

@@ -9,9 +9,11 @@ use wasmill_model::key::{self, KeyGroupRange, MaxParallelism};
 
 use crate::backend::{KeyedStateBackend, StateError};
 use crate::backends::{NativeReader, Place, StateBackends};
+use crate::memory::{SEGMENTS, read_segments};
 use crate::native::{FileSink, FileSource, FrozenFiles, NativeState, unknown_format};
 use crate::store::{Changes, Column, Keys, OrderedStore, StoreView, Visit};
 use crate::stored::{StoreSource, StoredBackend, read_store};
+use crate::timers::TimerQueue;
 
 /// Of its files.
 const FORMAT: &str = "plain-1";
@@ -201,7 +203,11 @@ impl StateBackends for PlainBackends {
         _: Place<'_>,
         max_parallelism: MaxParallelism,
         native: &mut NativeState<'_>,
+        _: &mut TimerQueue,
     ) -> Result<Option<Box<dyn KeyedStateBackend>>, StateError> {
+        if native.format != FORMAT {
+            return Ok(None);
+        }
         let store = Arc::new(read(native.files)?);
         let source = Box::new(self.source(Arc::clone(&store)));
         let groups = (native.range, max_parallelism);
@@ -225,9 +231,12 @@ impl NativeReader for PlainBackends {
         _: Place<'_>,
         native: &mut NativeState<'_>,
         backend: &mut dyn KeyedStateBackend,
+        timers: &mut TimerQueue,
     ) -> Result<(), StateError> {
-        if native.format != FORMAT {
-            return Err(unknown_format(native.format));
+        match native.format {
+            FORMAT => {}
+            SEGMENTS => return read_segments(native, backend, timers),
+            other => return Err(unknown_format(other)),
         }
         let store = read(native.files)?;
         read_store(&store, native.states, native.numbers, native.range, backend)

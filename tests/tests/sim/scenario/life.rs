@@ -9,6 +9,7 @@ use wasmill_checkpoint::storage::testing::{Fault, FaultyStorage};
 use wasmill_engine::job::{JobHandle, JobSpec, RestoreFrom, start};
 use wasmill_model::id::JobId;
 use wasmill_state::backends::{MemoryBackends, StateBackends};
+use wasmill_state::memory::SegmentRule;
 use wasmill_state::testing::plain_store::PlainBackends;
 
 use super::Scenario;
@@ -33,9 +34,18 @@ impl Scenario {
         let mut random = Random::new(self.seed.wrapping_mul(17).wrapping_add(u64::from(self.lives)));
         let cache_bytes = [0, 20_000, 1 << 20][random.below(3) as usize];
         let plain = Arc::new(PlainBackends { cache_bytes });
+        let segments = match random.clone().below(4) {
+            0 => SegmentRule::default(),
+            1 => SegmentRule {
+                bytes_min: 0,
+                ..SegmentRule::default()
+            },
+            _ => SegmentRule::ALWAYS,
+        };
         match random.once_in(2) {
             true => plain,
-            false => Arc::new(MemoryBackends::reading(plain)),
+            // State here is small, and most of it changes between two checkpoints.
+            false => Arc::new(MemoryBackends::reading(plain).with_segments(segments)),
         }
     }
 

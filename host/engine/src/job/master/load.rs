@@ -15,7 +15,7 @@ use wasmill_model::graph::Partitioner;
 use wasmill_model::id::{OperatorUid, SubtaskId, VertexId};
 use wasmill_model::key::{KeyGroup, KeyGroupRange, MaxParallelism};
 use wasmill_model::row::RowRef;
-use wasmill_state::backend::{KeyedStateBackend, StateError, StateId};
+use wasmill_state::backend::{KeyedStateBackend, SnapshotFile, StateError, StateId};
 use wasmill_state::backends::{Place, StateBackends};
 use wasmill_state::keyed;
 use wasmill_state::native::{FileSource, NativeState};
@@ -199,12 +199,11 @@ impl Load {
         let Some(native) = part.native.as_ref().filter(|native| native.range == self.range) else {
             return Ok(None);
         };
-        let adopt = |state: &mut NativeState<'_>| self.state.adopt(place, self.max_parallelism, state);
-        let backend = self.with_files(part, native, adopt)?;
-        Ok(backend.map(|backend| KeyedState {
-            backend,
-            timers: TimerQueue::default(),
-        }))
+        let mut timers = TimerQueue::default();
+        let backend = self.with_files(part, native, |state| {
+            self.state.adopt(place, self.max_parallelism, state, &mut timers)
+        })?;
+        Ok(backend.map(|backend| KeyedState { backend, timers }))
     }
 
     fn read_native(
@@ -214,9 +213,9 @@ impl Load {
         native: &NativePart,
         state: &mut KeyedState,
     ) -> Result<(), TaskError> {
-        let backend = &mut *state.backend;
+        let KeyedState { backend, timers } = state;
         self.with_files(part, native, |files| {
-            self.state.read_native(place, files, backend)
+            self.state.read_native(place, files, &mut **backend, timers)
         })
     }
 
@@ -274,12 +273,16 @@ impl FileSource for StoredNative<'_> {
         self.files.keys().cloned().collect()
     }
 
-    fn copy(&mut self, name: &str, out: &mut dyn Write) -> Result<(), StateError> {
+    fn open(&self, name: &str) -> Result<Box<dyn SnapshotFile + '_>, StateError> {
         let missing = || StateError::Corrupt(format!("it holds no file `{name}`"));
         let data = self.files.get(name).ok_or_else(missing)?;
         let storage = Arc::clone(&self.location.storage);
-        let mut file =
-            restore::open_data(storage, &self.location.directory, data).map_err(io::Error::other)?;
+        let file = restore::open_data(storage, &self.location.directory, data);
+        Ok(file.map_err(io::Error::other)?)
+    }
+
+    fn copy(&mut self, name: &str, out: &mut dyn Write) -> Result<(), StateError> {
+        let mut file = self.open(name)?;
         let (mut offset, length) = (0, file.len());
         let mut buffer = vec![0; length.min(COPY_BYTES) as usize];
         while offset < length {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{Table, TableFull, TableKey};
 use crate::memory::index::Location;
-use crate::memory::page::{Header, Slot, UNIT, large_value_offset, value_offset};
+use crate::memory::page::{Header, Slot, large_value_offset, value_offset};
 
 /// What became of a value that was to grow.
 pub(in crate::memory) enum Grown<'t> {
@@ -43,7 +43,8 @@ impl Table {
             namespace: key.namespace,
             value: &longer,
         };
-        let (moved, epoch) = (self.store(slot, length), self.epoch);
+        let flags = self.flags_of(location);
+        let (moved, epoch) = (self.store(slot, length, flags), self.epoch);
         self.scratch = longer;
         let moved = moved?;
         self.index.set(at, moved);
@@ -59,19 +60,17 @@ impl Table {
 
     /// Where the value of a shared slot lies after it was made `length` bytes long; `None` where it has no room.
     fn room(&mut self, location: Location, key: TableKey<'_>, length: usize) -> Option<Range<usize>> {
+        let flags = self.flags_of(location);
         let page = self.pages.get_mut(location.page())?;
         let (offset, header) = (location.offset(), Header::read(page.bytes(), location.offset()));
         let start = value_offset(offset, key.key, key.namespace);
         if header.is_large() || start - offset + length > header.capacity() {
             return None;
         }
-        let longer = Header::live(
-            header.capacity() / UNIT,
-            key.key.len(),
-            key.namespace.len(),
-            length,
-        );
-        longer.write(page.bytes_mut(), offset);
+        header.with_value(length, flags).write(page.bytes_mut(), offset);
+        if header.0 & flags != flags {
+            self.note(location);
+        }
         Some(start..start + length)
     }
 
