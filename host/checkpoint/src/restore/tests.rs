@@ -1,6 +1,8 @@
 //! Finding a checkpoint whatever has happened to the directory, and dealing it out.
 
 mod deal;
+mod fenced;
+mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -193,45 +195,6 @@ fn a_checkpoint_of_a_newer_host_is_neither_passed_over_nor_deleted() {
 }
 
 #[test]
-fn a_damaged_checkpoint_is_passed_over_for_the_older_one_and_reported() {
-    type Harm = fn(&MemoryStorage, &str);
-    let harms: [(&str, Harm); 4] = [
-        ("missing", |s, name| s.delete(name).unwrap()),
-        ("cut off", |s, name| {
-            s.damage(name, |b| b.truncate(b.len() - 1)).unwrap()
-        }),
-        ("longer", |s, name| s.damage(name, |b| b.push(b'x')).unwrap()),
-        ("flipped", |s, name| {
-            s.damage(name, |b| b.last_mut().map(|last| *last ^= 1))
-                .map(drop)
-                .unwrap()
-        }),
-    ];
-    for (how, harm) in harms {
-        for file in [data_file(3, 0), data_file(3, 1), manifest_file(3)] {
-            let (storage, _fence) = job_with(3);
-            harm(&storage, &file);
-            let recovered = latest(&*storage, JOB).unwrap();
-            assert_eq!(
-                recovered.latest.unwrap().manifest.checkpoint,
-                CheckpointId(2),
-                "{file} {how}"
-            );
-            // Without its manifest it was never completed.
-            let reported = !(how == "missing" && file == manifest_file(3));
-            assert_eq!(recovered.skipped.len(), usize::from(reported), "{file} {how}");
-            assert_eq!(recovered.next_id, CheckpointId(4), "its number is not used again");
-            assert!(
-                recovered
-                    .retained
-                    .into_keys()
-                    .eq([CheckpointId(1), CheckpointId(2)])
-            );
-        }
-    }
-}
-
-#[test]
 fn where_none_is_good_the_job_is_refused_with_all_reasons() {
     let (storage, _fence) = job_with(2);
     storage.damage(&data_file(1, 0), |b| b.clear()).unwrap();
@@ -316,101 +279,6 @@ fn storage_that_does_not_answer_is_no_sign_of_damage() {
     let (storage, _fence) = job_with(2);
     let error = latest(&Dead(storage), JOB).unwrap_err();
     assert!(matches!(error, RestoreError::Storage(_)), "{error}");
-}
-
-#[test]
-fn a_second_host_fences_the_first() {
-    let (storage, first) = job_with(1);
-    let second = acquire(&storage);
-    assert_eq!((first.epoch(), second.epoch()), (1, 2));
-    let error = checkpoint(&first, &*storage, 2).unwrap_err();
-    assert!(
-        error.contains("taken over by another host (epoch 2, ours is 1)"),
-        "{error}"
-    );
-    assert!(matches!(
-        sweep(&first, &BTreeMap::new()),
-        Err(FenceError::Fenced { .. })
-    ));
-    assert!(matches!(delete_job(&first), Err(FenceError::Fenced { .. })));
-    checkpoint(&second, &*storage, 3).unwrap();
-    assert_eq!(latest_id(&*storage), Some(3));
-}
-
-#[test]
-fn a_manifest_that_a_fenced_host_wrote_at_the_last_moment_is_void() {
-    let (storage, first) = job_with(1);
-    // The first host has looked, and writes only after the second one has gone on from checkpoint 1.
-    let late = memory();
-    let blind = Fence::acquire(Arc::clone(&late) as Arc<dyn CheckpointStorage>, JOB).unwrap();
-    checkpoint(&blind, &*late, 2).unwrap();
-    let second = acquire(&storage);
-    second.settle(Some(CheckpointId(1))).unwrap();
-    for (name, length) in late.list(&checkpoint_directory(JOB, CheckpointId(2))).unwrap() {
-        storage
-            .create(&name, &late.read(&name, 0, length).unwrap())
-            .unwrap();
-    }
-    let recovered = latest(&*storage, JOB).unwrap();
-    assert_eq!(recovered.latest.unwrap().manifest.checkpoint, CheckpointId(1));
-    assert!(
-        recovered.skipped[0].reason.contains("host epoch 1"),
-        "{:?}",
-        recovered.skipped
-    );
-    drop(first);
-}
-
-#[test]
-fn a_manifest_whose_answer_was_lost_is_taken_back_and_a_foreign_one_is_not() {
-    let disk = memory();
-    let faulty = FaultyStorage::new(Arc::clone(&disk), |_, _, name| {
-        if name.ends_with("chk-2/_metadata") {
-            Fault::LoseAnswer
-        } else {
-            Fault::None
-        }
-    });
-    let fence = acquire(&disk);
-    checkpoint(&fence, &faulty, 1).unwrap();
-    assert!(checkpoint(&fence, &faulty, 2).is_err());
-    assert_eq!(latest_id(&*disk), Some(1));
-    disk.create(&manifest_file(3), b"somebody else's").unwrap();
-    assert!(checkpoint(&fence, &*disk, 3).is_err());
-    assert_eq!(disk.read(&manifest_file(3), 0, 99).unwrap(), b"somebody else's");
-}
-
-#[test]
-fn old_locks_do_not_pile_up() {
-    let storage = memory();
-    for epoch in 1..=100 {
-        assert_eq!(acquire(&storage).epoch(), epoch);
-    }
-    assert!(storage.list("").unwrap().len() < 20);
-}
-
-#[test]
-fn a_fenced_host_deletes_nothing_of_the_newer_one() {
-    let (storage, first) = job_with(1);
-    // It does not see the second one yet, as where both begin to delete and to write at one time.
-    let late = memory();
-    let blind = Fence::acquire(Arc::clone(&late) as Arc<dyn CheckpointStorage>, JOB).unwrap();
-    let second = acquire(&storage);
-    checkpoint(&second, &*storage, 2).unwrap();
-    let refused = delete_checkpoint(&first, CheckpointId(1), &[]);
-    assert!(matches!(refused, Err(FenceError::Fenced { .. })), "{refused:?}");
-    assert!(storage.read(&manifest_file(1), 0, 1).is_ok());
-    for (name, length) in storage.list(&checkpoint_directory(JOB, CheckpointId(2))).unwrap() {
-        late.create(&name, &storage.read(&name, 0, length).unwrap())
-            .unwrap();
-    }
-    late.create(&data_file(2, 9), b"of epoch 1").unwrap();
-    delete_checkpoint(&blind, CheckpointId(2), &[]).unwrap();
-    let left = late.list(&checkpoint_directory(JOB, CheckpointId(2))).unwrap();
-    assert_eq!(
-        left,
-        storage.list(&checkpoint_directory(JOB, CheckpointId(2))).unwrap()
-    );
 }
 
 #[test]
@@ -505,117 +373,4 @@ fn a_crash_at_any_write_leaves_the_last_completed_checkpoint_restorable() {
             );
         }
     }
-}
-
-/// The same with a file of its backend that other checkpoints may name; `names` are all that it names.
-fn sharing(fence: &Fence, storage: &dyn CheckpointStorage, id: u64, names: &[&str]) {
-    let files = names.iter().map(|name| {
-        let path = format!("{JOB}/shared/{name}");
-        let written = storage
-            .write(&path, &mut |out| out.write_all(name.as_bytes()))
-            .unwrap();
-        let data = Data::Shared {
-            name: (*name).to_owned(),
-            length: written.length,
-            crc32c: written.crc32c,
-        };
-        ((*name).to_owned(), data)
-    });
-    let keyed = KeyedHandle {
-        range: MaxParallelism(128).range_of(0, 1),
-        states: Vec::new(),
-        data: Data::Inline(Vec::new()),
-        native: Some(NativeState {
-            format: "files-1".to_owned(),
-            numbers: Vec::new(),
-            files: files.collect(),
-        }),
-    };
-    let state = OperatorState {
-        keyed: Some(keyed),
-        ..OperatorState::default()
-    };
-    let mut manifest = latest(storage, JOB).unwrap().latest.unwrap().manifest;
-    manifest.checkpoint = CheckpointId(id);
-    let operator = OperatorManifest {
-        parallelism: 1,
-        subtasks: [(0, state)].into(),
-    };
-    manifest.operators = [(uid("count"), operator)].into();
-    let directory = checkpoint_directory(JOB, CheckpointId(id));
-    fence.write_manifest(storage, &directory, &manifest).unwrap();
-}
-
-fn shared(storage: &dyn CheckpointStorage) -> Vec<String> {
-    let files = storage.list(&format!("{JOB}/shared")).unwrap();
-    files
-        .into_iter()
-        .map(|(name, _)| name.rsplit_once('/').unwrap().1.to_owned())
-        .collect()
-}
-
-#[test]
-fn a_sweep_keeps_shared_files_that_a_kept_checkpoint_names_and_nothing_else_of_ours() {
-    let (storage, fence) = job_with(1);
-    let (a, b, c) = (
-        "e1-a0-v1-s0-o0-c2-0",
-        "e1-a0-v1-s0-o0-c3-0",
-        "e1-a0-v1-s0-o0-c3-1",
-    );
-    sharing(&fence, &*storage, 2, &[a]);
-    sharing(&fence, &*storage, 3, &[a, b]);
-    let newer = "e99-a0-v1-s0-o0-c3-1";
-    for name in [c, newer, "notes.txt"] {
-        storage.create(&format!("{JOB}/shared/{name}"), b"x").unwrap();
-    }
-    let found = latest(&*storage, JOB).unwrap();
-    let named = |id: u64| {
-        found.retained[&CheckpointId(id)]
-            .iter()
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-    };
-    assert_eq!((named(1), named(2), named(3)), (vec![], vec![a], vec![a, b]));
-    sweep(&fence, &found.retained).unwrap();
-    assert_eq!(shared(&*storage), [a, b, newer, "notes.txt"]);
-    // Of the newest a file is gone: the one before is restored.
-    storage.delete(&format!("{JOB}/shared/{b}")).unwrap();
-    assert_eq!(latest_id(&*storage), Some(2));
-    storage.delete(&format!("{JOB}/shared/{a}")).unwrap();
-    assert_eq!(latest_id(&*storage), Some(1));
-}
-
-#[test]
-fn what_a_newer_host_shares_is_not_swept() {
-    let (storage, fence) = job_with(1);
-    let name = "e1-a0-v1-s0-o0-c2-0";
-    sharing(&fence, &*storage, 2, &[name]);
-    checkpoint(&fence, &*storage, 3).unwrap();
-    let newer = |bytes: &mut Vec<u8>| {
-        let text = String::from_utf8(std::mem::take(bytes)).unwrap();
-        *bytes = text.replacen("version=2 ", "version=3 ", 1).into_bytes();
-    };
-    storage.damage(&manifest_file(2), newer).unwrap();
-    let found = latest(&*storage, JOB).unwrap();
-    sweep(&fence, &found.retained).unwrap();
-    assert_eq!(shared(&*storage), [name]);
-}
-
-#[test]
-fn a_checkpoint_that_is_disposed_of_leaves_what_another_beside_it_names() {
-    let (storage, fence) = job_with(1);
-    let (a, b) = ("e1-a0-v1-s0-o0-c2-0", "e1-a0-v1-s0-o0-c3-0");
-    sharing(&fence, &*storage, 2, &[a]);
-    sharing(&fence, &*storage, 3, &[a, b]);
-    let of = |id: u64| {
-        let directory = checkpoint_directory(JOB, CheckpointId(id));
-        let restored = load(&*storage, &directory).unwrap();
-        (directory, restored.manifest)
-    };
-    let (directory, manifest) = of(3);
-    delete_savepoint(&*storage, &directory, &manifest).unwrap();
-    assert_eq!(shared(&*storage), [a]);
-    let (directory, manifest) = of(2);
-    delete_savepoint(&*storage, &directory, &manifest).unwrap();
-    assert_eq!(shared(&*storage), [""; 0]);
 }

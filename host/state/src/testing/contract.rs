@@ -4,7 +4,7 @@
 
 use wasmill_model::key::KeyGroupRange;
 
-use super::contract_cases as cases;
+use super::contract_cases::{self as cases, collections, declarations};
 use super::operations::{Make, Operation, Run, Target};
 use super::ttl;
 use crate::backend::{KeyedStateBackend, StateError};
@@ -35,15 +35,15 @@ const CLAUSES: [(&str, Clause); 21] = [
     ),
     (
         "a map is paged in byte order after any key",
-        cases::maps_are_paged,
+        collections::maps_are_paged,
     ),
     (
         "a list is paged from any index in the order of its appends",
-        cases::lists_are_paged,
+        collections::lists_are_paged,
     ),
     (
         "clearing removes one (key, namespace) and nothing else",
-        cases::clearing_is_exact,
+        collections::clearing_is_exact,
     ),
     (
         "a snapshot is what was there when it was frozen",
@@ -55,31 +55,31 @@ const CLAUSES: [(&str, Clause); 21] = [
     ),
     (
         "registering twice gives one id, and another declaration is refused",
-        cases::registering_is_checked,
+        declarations::registering_is_checked,
     ),
     (
         "an incompatible state is refused in either order",
-        cases::incompatible_states_are_refused,
+        declarations::incompatible_states_are_refused,
     ),
     (
         "a state of another encoding is refused in either order, with both encodings",
-        cases::another_encoding_is_refused,
+        declarations::another_encoding_is_refused,
     ),
     (
         "a state that nobody claims is kept until it is dropped",
-        cases::unclaimed_states_are_kept,
+        declarations::unclaimed_states_are_kept,
     ),
     (
         "a snapshot keeps a state that is dropped after it was frozen",
-        cases::snapshots_keep_what_is_dropped_after_them,
+        declarations::snapshots_keep_what_is_dropped_after_them,
     ),
     (
         "the keys of a state are gone through, whatever states were dropped",
-        cases::keys_are_gone_through_beside_dropped_states,
+        declarations::keys_are_gone_through_beside_dropped_states,
     ),
     (
         "lists of one key in several key groups are apart",
-        cases::lists_of_one_key_in_several_groups_are_apart,
+        collections::lists_of_one_key_in_several_groups_are_apart,
     ),
     (
         "a call that does not fit is an error that names the state",
