@@ -6,7 +6,8 @@
 //! manifest that an older epoch wrote with a higher number is void. The older host looks once more after the write,
 //! and commits nothing where it was late.
 //!
-//! Invariant: of two hosts, only what the newer one has seen or written is ever restored.
+//! Invariants: of two hosts, only what the newer one has seen or written is ever restored. All that is known of epochs
+//! stands in the names of empty files, where no damage to a file's content can change it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -83,8 +84,10 @@ impl Fence {
             }
             Err(error) => return Err(error.into()),
         }
-        for old in epochs.bases.keys().rev().skip(EPOCHS_KEPT) {
-            storage.delete(&format!("{directory}/{old}.base"))?;
+        for (old, base) in epochs.bases.iter().rev().skip(EPOCHS_KEPT) {
+            if let Some(base) = base {
+                storage.delete(&base_name(job, *old, *base))?;
+            }
             storage.delete(&format!("{directory}/{old}"))?;
         }
         Ok(Self {
@@ -112,7 +115,12 @@ impl Fence {
 
     /// Whether nobody has taken the job over since.
     pub fn check(&self) -> Result<(), FenceError> {
-        let newer = Epochs::read(&*self.storage, self.job)?.newest();
+        self.checked().map(drop)
+    }
+
+    fn checked(&self) -> Result<Epochs, FenceError> {
+        let epochs = Epochs::read(&*self.storage, self.job)?;
+        let newer = epochs.newest();
         if newer > self.epoch {
             let storage = self.storage.url();
             return Err(FenceError::Fenced {
@@ -122,17 +130,19 @@ impl Fence {
                 newer,
             });
         }
-        Ok(())
+        Ok(epochs)
     }
 
     /// Notes from which checkpoint this host goes on, once, before any sink recovers: manifests of older
     /// epochs with a higher number are void from then on. `None`: from the start.
     pub fn settle(&self, restored: Option<CheckpointId>) -> Result<(), FenceError> {
-        self.check()?;
-        let name = format!("{}/{}.base", epochs_directory(self.job), self.epoch);
-        let base = restored.map_or(0, |id| id.0).to_string();
-        match self.storage.create(&name, base.as_bytes()) {
-            // Of an earlier attempt in this host: what it went on from bounds this one, too.
+        let epochs = self.checked()?;
+        // Of an earlier attempt in this host: what it went on from bounds this one, too.
+        if epochs.bases.get(&self.epoch).is_some_and(Option::is_some) {
+            return Ok(());
+        }
+        let name = base_name(self.job, self.epoch, restored.map_or(0, |id| id.0));
+        match self.storage.create(&name, b"") {
             Ok(()) | Err(StorageError::Exists { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -175,7 +185,7 @@ impl Fence {
     pub fn note_stop(&self, note: &StopNote) -> Result<(), FenceError> {
         self.check()?;
         let name = format!("{}/{}", stops_directory(self.job), note.checkpoint);
-        let content = serde_json::to_vec(note).map_err(|error| FenceError::Manifest {
+        let content = note.encode().map_err(|error| FenceError::Manifest {
             checkpoint: note.checkpoint,
             source: ManifestError::Content(error.to_string()),
         })?;
@@ -203,6 +213,13 @@ fn create_or_withdraw(
     Err(error)
 }
 
+/// Between an epoch and the checkpoint that it went on from, in the name of a file.
+const BASE: &str = ".from-";
+
+fn base_name(job: JobId, epoch: u64, base: u64) -> String {
+    format!("{}/{epoch}{BASE}{base}", epochs_directory(job))
+}
+
 /// All epochs of a job and what they went on from.
 pub(crate) struct Epochs {
     bases: BTreeMap<u64, Option<u64>>,
@@ -216,14 +233,13 @@ impl Epochs {
             let Some(below) = name.strip_prefix(&directory).and_then(|n| n.strip_prefix('/')) else {
                 continue;
             };
-            if let Ok(epoch) = below.parse() {
-                bases.entry(epoch).or_default();
-            } else if let Some(epoch) = below.strip_suffix(".base").and_then(|epoch| epoch.parse().ok()) {
-                let content = storage.read(&name, 0, 32)?;
-                let base = std::str::from_utf8(&content)
-                    .ok()
-                    .and_then(|base| base.parse().ok());
-                bases.insert(epoch, base);
+            let (epoch, base) = match below.split_once(BASE) {
+                Some((epoch, base)) => (epoch.parse(), base.parse().ok()),
+                None => (below.parse(), None),
+            };
+            if let Ok(epoch) = epoch {
+                let known = bases.entry(epoch).or_default();
+                *known = known.or(base);
             }
         }
         Ok(Self { bases })

@@ -5,7 +5,7 @@
 //! <job id>/chk-<n>/e1-a0-v2-s0-o0   data: host epoch, attempt, vertex, subtask, operator in its chain
 //! <job id>/chk-<n>/e1-a0-v2-s0-f0   records in flight of that operator
 //! <job id>/shared/e1-a0-v2-s0-o0-c17-3  a file that several checkpoints may name: as data, checkpoint that wrote it, number
-//! <job id>/epochs/<e>               the lock of a host's run, and <e>.base: what it went on from (`fence`)
+//! <job id>/epochs/<e>               the lock of a host's run, and <e>.from-<n>: what it went on from (`fence`)
 //! <job id>/stops/<n>                note that savepoint n ended the job
 //! <job id>/completed                there was a completed checkpoint: never start afresh silently
 //! ```

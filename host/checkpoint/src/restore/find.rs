@@ -5,22 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use wasmill_model::id::{CheckpointId, JobId};
 
 use super::file::check_files;
-use super::{Recovered, RestoreError, Restored, Skipped, StopNote};
+use super::{Recovered, RestoreError, Restored, Skipped, stop};
 use crate::fence::Epochs;
-use crate::layout::{checkpoint_directory, completed_name, manifest_name, shared_name, stops_directory};
+use crate::layout::{MANIFEST_NAME, checkpoint_directory, completed_name, manifest_name, shared_name};
 use crate::manifest::{MANIFEST_BYTES_MAX, MANIFEST_VERSION, Manifest, ManifestError};
 use crate::retention::checkpoints;
 use crate::storage::{CheckpointStorage, StorageError};
-
-/// A note of a stop is short.
-const STOP_NOTE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Looks for the latest good checkpoint of a job, newest first; an error where one was completed and none
 /// is good. Reads every file of those that it looks at. Hold the job's fence.
 pub fn latest(storage: &dyn CheckpointStorage, job: JobId) -> Result<Recovered, RestoreError> {
     let found = checkpoints(storage, job)?;
     let epochs = Epochs::read(storage, job)?;
-    let stop = stop_note(storage, job)?;
+    let stop = stop::newest(storage, job)?;
     let mut skipped = Vec::new();
     let mut latest = None;
     let with_manifest: Vec<_> = found
@@ -30,21 +27,15 @@ pub fn latest(storage: &dyn CheckpointStorage, job: JobId) -> Result<Recovered, 
         .collect();
     let mut retained = with_manifest.clone();
     while let Some(id) = retained.last().copied() {
-        match read(storage, &checkpoint_directory(job, id))? {
-            Ok(restored) => match refusal(&restored.manifest, job, id, &epochs) {
-                None => {
-                    latest = Some(restored);
-                    break;
-                }
-                Some(reason) => skipped.push(Skipped {
-                    directory: restored.directory,
-                    reason,
-                }),
-            },
-            Err(reason) => skipped.push(Skipped {
-                directory: checkpoint_directory(job, id),
-                reason,
-            }),
+        let directory = checkpoint_directory(job, id);
+        match read(storage, &directory, |manifest| {
+            refusal(manifest, job, id, &epochs)
+        })? {
+            Ok(restored) => {
+                latest = Some(restored);
+                break;
+            }
+            Err(reason) => skipped.push(Skipped { directory, reason }),
         }
         retained.pop();
     }
@@ -52,7 +43,7 @@ pub fn latest(storage: &dyn CheckpointStorage, job: JobId) -> Result<Recovered, 
         let incomplete = found.keys().rev().filter(|id| !with_manifest.contains(id));
         skipped.extend(incomplete.map(|id| Skipped {
             directory: checkpoint_directory(job, *id),
-            reason: "it has no manifest".to_owned(),
+            reason: format!("it has no manifest `{MANIFEST_NAME}`"),
         }));
         return Err(RestoreError::NoneGood {
             job,
@@ -102,19 +93,27 @@ pub(crate) fn shared_files(
 
 /// Reads and checks one checkpoint or savepoint by its directory, empty where it is the storage's own.
 pub fn load(storage: &dyn CheckpointStorage, directory: &str) -> Result<Restored, RestoreError> {
-    read(storage, directory)?.map_err(|reason| RestoreError::Damaged {
+    read(storage, directory, |_| None)?.map_err(|reason| RestoreError::Damaged {
         directory: directory.to_owned(),
         storage: storage.url(),
         reason,
     })
 }
 
-/// The inner error says what is damaged; the outer one that storage did not answer, or that a newer host wrote it.
-fn read(storage: &dyn CheckpointStorage, directory: &str) -> Result<Result<Restored, String>, RestoreError> {
+/// The inner error says what is damaged, or why it is refused; the outer one that storage did not answer, or that a newer
+/// host wrote it. Files are read only where the manifest is not refused.
+fn read(
+    storage: &dyn CheckpointStorage,
+    directory: &str,
+    refusal: impl FnOnce(&Manifest) -> Option<String>,
+) -> Result<Result<Restored, String>, RestoreError> {
     let manifest = match manifest(storage, directory)? {
         Ok(manifest) => manifest,
         Err(damage) => return Ok(Err(damage)),
     };
+    if let Some(reason) = refusal(&manifest) {
+        return Ok(Err(reason));
+    }
     let damage = check_files(storage, directory, &manifest)?;
     Ok(damage.map(|()| Restored {
         directory: directory.to_owned(),
@@ -141,18 +140,19 @@ pub(crate) fn manifest(
             storage: storage.url(),
             version,
         }),
-        decoded => Ok(decoded.map_err(|error| format!("manifest: {error}"))),
+        decoded => Ok(decoded.map_err(|error| format!("its manifest `{MANIFEST_NAME}`: {error}"))),
     }
 }
 
-/// Why a whole checkpoint is not this job's to go on from.
+/// Why a whole manifest is not that of a checkpoint to go on from.
 fn refusal(manifest: &Manifest, job: JobId, id: CheckpointId, epochs: &Epochs) -> Option<String> {
     if manifest.job_id != job {
-        return Some(format!("it belongs to job {}", manifest.job_id));
+        let job = manifest.job_id;
+        return Some(format!("its manifest `{MANIFEST_NAME}` belongs to job {job}"));
     }
     if manifest.checkpoint != id {
         return Some(format!(
-            "its manifest is that of checkpoint {}",
+            "its manifest `{MANIFEST_NAME}` is that of checkpoint {}",
             manifest.checkpoint
         ));
     }
@@ -171,25 +171,4 @@ fn was_completed(storage: &dyn CheckpointStorage, job: JobId) -> Result<bool, St
         Err(StorageError::NotFound { .. }) => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-/// The newest note of a stop. One that cannot be read is an error: to pass over it could repeat what was
-/// committed.
-fn stop_note(storage: &dyn CheckpointStorage, job: JobId) -> Result<Option<StopNote>, RestoreError> {
-    let directory = stops_directory(job);
-    let newest = storage.list(&directory)?.into_iter().filter_map(|(name, _)| {
-        let id: u64 = name.rsplit_once('/')?.1.parse().ok()?;
-        Some((id, name))
-    });
-    let Some((_, name)) = newest.max() else {
-        return Ok(None);
-    };
-    let content = storage.read(&name, 0, STOP_NOTE_BYTES_MAX)?;
-    serde_json::from_slice(&content)
-        .map(Some)
-        .map_err(|error| RestoreError::Damaged {
-            directory: name,
-            storage: storage.url(),
-            reason: format!("it should name the savepoint with which the job stopped: {error}"),
-        })
 }

@@ -7,6 +7,7 @@
 mod file;
 mod find;
 mod redistribute;
+mod stop;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ pub(crate) use find::{manifest, shared_files};
 pub use redistribute::{
     InFlightPart, KeyedPart, NativePart, OperatorRestore, RestorePlan, SubtaskRestore, Target, redistribute,
 };
+pub use stop::StopNote;
 
 use crate::manifest::{Manifest, ManifestError};
 use crate::storage::StorageError;
@@ -59,24 +61,14 @@ pub struct Recovered {
     pub stopped: Option<StopNote>,
 }
 
-/// The note that a stop-with-savepoint leaves in the job's own directory before anything is committed
-/// for it: without it a host that dies then would go back to a checkpoint before the savepoint.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct StopNote {
-    /// The savepoint's number.
-    pub checkpoint: CheckpointId,
-    /// URL of the storage it is in.
-    pub storage: String,
-    /// Its directory there.
-    pub directory: String,
-}
-
 /// Why a job cannot be restored.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// There are checkpoints and none is good: starting afresh would lose state.
-    #[error("no checkpoint of job {job} in {storage} can be restored: {}", reasons(.skipped))]
+    #[error(
+        "no checkpoint of job {job} in {storage} can be restored: {}; put what is missing or damaged back from a copy, or \
+         start a job anew from a savepoint (`run -s`)", reasons(.skipped)
+    )]
     NoneGood {
         /// The job.
         job: JobId,
@@ -86,10 +78,26 @@ pub enum RestoreError {
         skipped: Vec<Skipped>,
     },
     /// The checkpoint that was asked for is damaged or incomplete.
-    #[error("{directory} in {storage} cannot be restored: {reason}")]
+    #[error(
+        "{directory} in {storage} cannot be restored: {reason}; put its files back from a copy, or restore another \
+         checkpoint or savepoint"
+    )]
     Damaged {
         /// Its directory.
         directory: String,
+        /// The storage's URL.
+        storage: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The note of a stop cannot be read: to pass over it could repeat what was committed.
+    #[error(
+        "{name} in {storage} should name the savepoint with which the job stopped: {reason}; start a job anew from that \
+         savepoint (`run -s`), or delete the note where the job is to go back to its checkpoint before"
+    )]
+    Stop {
+        /// The note's file.
+        name: String,
         /// The storage's URL.
         storage: String,
         /// What is wrong.

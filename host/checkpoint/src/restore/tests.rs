@@ -1,5 +1,6 @@
 //! Finding a checkpoint whatever has happened to the directory, and dealing it out.
 
+mod damage;
 mod deal;
 mod fenced;
 mod shared;

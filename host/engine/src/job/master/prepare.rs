@@ -176,6 +176,7 @@ impl Preparation {
             false => own.open_other(&note.storage).map_err(RestoreError::from)?,
         };
         let restored = restore::load(&*storage, &note.directory)?;
+        note.check(&restored, self.spec.id, &storage.url())?;
         let location = Location {
             storage,
             directory: note.directory.clone(),
