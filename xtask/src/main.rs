@@ -8,6 +8,7 @@ mod bench;
 mod check;
 mod command;
 mod demo;
+mod fuzz;
 mod guests;
 mod oracle;
 mod rocksdb;
@@ -42,6 +43,8 @@ enum Task {
     },
     /// Runs the simulator: whole jobs, their interleavings, crashes and failing writes drawn from seeds.
     Sim(check::SimOptions),
+    /// Looks for bytes that break a reader, led by what each reaches: `fuzz/`.
+    Fuzz(fuzz::Options),
     /// Compares the host with real Flink, case by case.
     Oracle(oracle::Options),
     /// Measures the release build against its bars; Flink beside it where there is a Java.
@@ -51,6 +54,9 @@ enum Task {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = fuzz::compile() {
+        return code;
+    }
     let arguments = Arguments::parse();
     let result = workspace::Workspace::find().and_then(|workspace| run(&workspace, arguments.task));
     match result {
@@ -74,6 +80,7 @@ fn run(workspace: &workspace::Workspace, task: Task) -> anyhow::Result<()> {
         Task::Bench(options) => bench::bench(workspace, &options),
         Task::Test { arguments } => check::test(workspace, &arguments),
         Task::Sim(options) => check::sim(workspace, &options),
+        Task::Fuzz(options) => fuzz::fuzz(workspace, &options),
         Task::Ci => check::ci(workspace),
     }
 }
