@@ -207,7 +207,7 @@ fn create_or_withdraw(
     let ours = |found: Vec<u8>| found == content;
     let is_there = !matches!(error, StorageError::Exists { .. })
         && storage.read(name, 0, content.len() as u64 + 1).is_ok_and(ours);
-    if is_there && let Err(second) = storage.delete(name) {
+    if is_there && let Err(second) = storage.withdraw(name) {
         tracing::warn!(name, %error, %second, "a file whose creation failed is there and could not be deleted");
     }
     Err(error)

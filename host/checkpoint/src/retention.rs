@@ -80,7 +80,7 @@ fn delete_manifest(
     match Header::split(&start) {
         Ok((header, _)) if header.epoch > epoch => {}
         Err(ManifestError::Version(version)) if version > MANIFEST_VERSION => return Ok(Files::Unknown),
-        _ => storage.delete(&name)?,
+        _ => storage.withdraw(&name)?,
     }
     Ok(Files::ByWriter)
 }
@@ -125,7 +125,7 @@ pub fn delete_savepoint(
             }
         }
     }
-    storage.delete(&manifest_name(directory))?;
+    storage.withdraw(&manifest_name(directory))?;
     for file in manifest.files() {
         if !file.shared || shared.contains(file.name) {
             storage.delete(&file.path(directory))?;
@@ -187,11 +187,11 @@ fn sweep_shared(fence: &Fence, keep: &BTreeMap<CheckpointId, BTreeSet<String>>) 
 pub fn delete_job(fence: &Fence) -> Result<(), FenceError> {
     sweep(fence, &BTreeMap::new())?;
     let (storage, job) = (fence.storage(), fence.job());
-    storage.delete(&completed_name(job))?;
+    storage.withdraw(&completed_name(job))?;
     // The locks go last: without them a second host could begin while files are still there.
     for directory in [stops_directory(job), epochs_directory(job)] {
         for (name, _) in storage.list(&directory)? {
-            storage.delete(&name)?;
+            storage.withdraw(&name)?;
         }
     }
     Ok(storage.prune(&job_directory(job))?)

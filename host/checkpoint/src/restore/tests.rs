@@ -3,6 +3,7 @@
 mod damage;
 mod deal;
 mod fenced;
+mod power;
 mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,9 +24,13 @@ use crate::layout::{Writer, checkpoint_directory, data_file_name, file_name, man
 use crate::manifest::{JobPart, ManifestKind, OperatorManifest};
 use crate::retention::{delete_checkpoint, delete_job, delete_savepoint, sweep};
 use crate::storage::testing::{Fault, FaultyStorage};
-use crate::storage::{CheckpointStorage, MemoryStorage, ObjectStorage};
+use crate::storage::{CheckpointStorage, LocalStorage, MemoryStorage, StorageSettings};
 
 const JOB: JobId = JobId(7);
+
+fn local(directory: &std::path::Path) -> Result<LocalStorage, StorageError> {
+    LocalStorage::open(directory, &StorageSettings::default())
+}
 
 fn uid(name: &str) -> OperatorUid {
     OperatorUid::new(name)
@@ -311,7 +316,7 @@ fn a_sweep_removes_all_but_what_is_kept_and_nothing_that_is_not_ours() {
 #[test]
 fn a_finished_job_leaves_nothing_behind() {
     let directory = tempfile::tempdir().unwrap();
-    let storage: Arc<dyn CheckpointStorage> = Arc::new(ObjectStorage::local(directory.path()).unwrap());
+    let storage: Arc<dyn CheckpointStorage> = Arc::new(local(directory.path()).unwrap());
     let fence = Fence::acquire(Arc::clone(&storage), JOB).unwrap();
     fence.settle(None).unwrap();
     checkpoint(&fence, &*storage, 1).unwrap();

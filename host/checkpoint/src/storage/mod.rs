@@ -72,8 +72,14 @@ pub trait CheckpointStorage: Send + Sync {
     /// All names below a prefix (a directory without the slash), sorted, with their lengths.
     fn list(&self, prefix: &str) -> Result<Vec<(String, u64)>, StorageError>;
 
-    /// Deletes a file; one that is not there is no error.
+    /// Deletes a file that nobody needs; one that is not there is no error. A power cut may bring it back.
     fn delete(&self, name: &str) -> Result<(), StorageError>;
+
+    /// Deletes a file that decides what a restore finds: a power cut after it returns does not bring the file back.
+    /// One that is not there is no error.
+    fn withdraw(&self, name: &str) -> Result<(), StorageError> {
+        self.delete(name)
+    }
 
     /// Removes what the store itself has kept of a directory in which [`list`](Self::list) finds nothing:
     /// empty directories, halves of writes that a crash cut off. Only for directories to which nobody
@@ -102,8 +108,9 @@ mod settings;
 pub mod testing;
 mod upload;
 
+pub use local::{LocalStorage, files};
 pub use memory::{MEMORY_STATE_BYTES_MAX, MemoryStorage};
-pub use object::{ObjectStorage, open};
+pub use object::open;
 pub use settings::{AzureSettings, GcsSettings, S3Settings, Secret, StorageSettings};
 #[cfg(test)]
 mod tests;

@@ -1,21 +1,19 @@
-//! Checkpoint storage over `object_store`: a directory, or a bucket by its URL.
+//! Checkpoint storage in a bucket, over `object_store`; and which storage a URL means.
 //!
-//! Invariant: what `write` and `create` return success for survives a power cut: of local files, file and
-//! directories are synced.
+//! Invariant: what `write` and `create` return success for is what the store answered for.
 
 use std::io;
-use std::path::{Path as FilePath, PathBuf};
+use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{Error, ObjectStore, ObjectStoreExt};
 use url::Url;
 
 use super::failure::{is_container_missing, to_io, with_mend};
-use super::local::LocalFile;
+use super::local::LocalStorage;
 use super::remote::{self, Exclusive, is_unanswered};
 use super::runtime::Task;
 use super::upload::Upload;
@@ -27,89 +25,36 @@ use super::{CheckpointStorage, Content, MemoryStorage, StorageError, StorageSett
 pub fn open(url: &str, settings: &StorageSettings) -> Result<Arc<dyn CheckpointStorage>, StorageError> {
     match Url::parse(url) {
         Ok(parsed) if parsed.scheme() == "memory" => Ok(Arc::new(MemoryStorage::bounded())),
-        _ => Ok(Arc::new(ObjectStorage::open(url, settings)?)),
+        Ok(parsed) if parsed.scheme() == "file" => {
+            let directory = parsed.to_file_path().map_err(|()| StorageError::Unsupported {
+                url: url.to_owned(),
+                message: "it names another host: write `file:///absolute/path`".to_owned(),
+            })?;
+            Ok(Arc::new(LocalStorage::open(&directory, settings)?))
+        }
+        Ok(parsed) if url.contains("://") => Ok(Arc::new(ObjectStorage::open(&parsed, settings)?)),
+        // A path may look like a scheme (`C:\x`); without `//` it is one.
+        Ok(_) | Err(_) => Ok(Arc::new(LocalStorage::open(FilePath::new(url), settings)?)),
     }
 }
 
 /// Storage over an object store.
-pub struct ObjectStorage {
+pub(super) struct ObjectStorage {
     store: Arc<dyn ObjectStore>,
     url: String,
-    kind: Kind,
+    exclusive: Exclusive,
     settings: StorageSettings,
 }
 
-/// How files are written.
-enum Kind {
-    Local(Local),
-    Remote(Exclusive),
-}
-
-/// What local files are written by.
-struct Local {
-    root: PathBuf,
-    store: Arc<LocalFileSystem>,
-}
-
 impl ObjectStorage {
-    /// See [`open`].
-    pub fn open(url: &str, settings: &StorageSettings) -> Result<Self, StorageError> {
-        let local = |directory: &FilePath| {
-            let local = Self::local(directory)?;
-            Ok(Self {
-                settings: settings.clone(),
-                ..local
-            })
-        };
-        match Url::parse(url) {
-            Ok(parsed) if parsed.scheme() == "file" => {
-                let directory = parsed.to_file_path().map_err(|()| StorageError::Unsupported {
-                    url: url.to_owned(),
-                    message: "it names another host: write `file:///absolute/path`".to_owned(),
-                })?;
-                local(&directory)
-            }
-            Ok(parsed) if url.contains("://") => {
-                let remote = remote::open(&parsed, settings)?;
-                Ok(Self {
-                    store: remote.store,
-                    url: remote.url,
-                    kind: Kind::Remote(remote.exclusive),
-                    settings: settings.clone(),
-                })
-            }
-            // A path may look like a scheme (`C:\x`); without `//` it is one.
-            Ok(_) | Err(_) => local(FilePath::new(url)),
-        }
-    }
-
-    /// In a directory of the file system, which is made where it is not there.
-    pub fn local(directory: &FilePath) -> Result<Self, StorageError> {
-        let shown = directory.display().to_string();
-        let failed = |source: io::Error| StorageError::Io {
-            name: "the directory".to_owned(),
-            storage: shown.clone(),
-            source: with_mend(source),
-        };
-        if directory.as_os_str().is_empty() {
-            return Err(failed(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "its path is empty",
-            )));
-        }
-        std::fs::create_dir_all(directory).map_err(failed)?;
-        let directory = directory.canonicalize().map_err(failed)?;
-        let store = LocalFileSystem::new_with_prefix(&directory).map_err(|e| failed(to_io(e)))?;
-        let url = Url::from_file_path(&directory).map_or_else(|()| shown.clone(), String::from);
-        let store = Arc::new(store.with_fsync(true).with_automatic_cleanup(true));
+    /// Of a bucket's URL.
+    fn open(url: &Url, settings: &StorageSettings) -> Result<Self, StorageError> {
+        let remote = remote::open(url, settings)?;
         Ok(Self {
-            store: Arc::clone(&store) as Arc<dyn ObjectStore>,
-            url,
-            kind: Kind::Local(Local {
-                root: directory,
-                store,
-            }),
-            settings: StorageSettings::default(),
+            store: remote.store,
+            url: remote.url,
+            exclusive: remote.exclusive,
+            settings: settings.clone(),
         })
     }
 
@@ -164,22 +109,9 @@ impl ObjectStorage {
     }
 }
 
-impl Local {
-    fn write(&self, path: &Path, content: &mut Content<'_>) -> io::Result<Written> {
-        let path = self.store.path_to_filesystem(path).map_err(to_io)?;
-        let mut file = LocalFile::create(&self.root, path)?;
-        content(&mut file)?;
-        file.finish()
-    }
-}
-
 impl CheckpointStorage for ObjectStorage {
     fn write(&self, name: &str, content: &mut Content<'_>) -> Result<Written, StorageError> {
         let file = self.file(name)?;
-        if let Kind::Local(local) = &self.kind {
-            let written = local.write(&file, content);
-            return written.map_err(|error| self.failed(name, error));
-        }
         let mut upload = Upload::new(Arc::clone(&self.store), file);
         if let Err(error) = content(&mut upload) {
             upload.abort();
@@ -190,16 +122,8 @@ impl CheckpointStorage for ObjectStorage {
 
     fn create(&self, name: &str, content: &[u8]) -> Result<(), StorageError> {
         let path = self.file(name)?;
-        if let Kind::Remote(exclusive) = &self.kind {
-            let content = Bytes::copy_from_slice(content);
-            return self.run(name, exclusive.clone().create(path, content));
-        }
-        let store = Arc::clone(&self.store);
-        let payload = PutPayload::from(content.to_vec());
-        let options = PutOptions::from(PutMode::Create);
-        self.run(name, async move {
-            store.put_opts(&path, payload, options).await.map(|_| ())
-        })
+        let content = Bytes::copy_from_slice(content);
+        self.run(name, self.exclusive.clone().create(path, content))
     }
 
     fn read(&self, name: &str, offset: u64, length: u64) -> Result<Vec<u8>, StorageError> {
@@ -239,21 +163,6 @@ impl CheckpointStorage for ObjectStorage {
         match self.run(name, async move { store.delete(&path).await }) {
             Err(StorageError::NotFound { .. }) => Ok(()),
             answer => answer,
-        }
-    }
-
-    fn prune(&self, directory: &str) -> Result<(), StorageError> {
-        let Kind::Local(Local { root, .. }) = &self.kind else {
-            return Ok(());
-        };
-        // The path's own rules keep it below the root.
-        let path = root.join(self.directory(directory)?.as_ref());
-        if path == *root || !self.list(directory)?.is_empty() {
-            return Ok(());
-        }
-        match std::fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.failed(directory, error)),
-            _ => Ok(()),
         }
     }
 

@@ -2,6 +2,7 @@
 //! function of the number and kind of the write.
 
 pub mod contract;
+pub mod power;
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -126,6 +127,15 @@ impl CheckpointStorage for FaultyStorage {
         match self.decide(WriteKind::Delete, name) {
             Fault::None => return self.inner.delete(name),
             Fault::LoseAnswer => self.inner.delete(name)?,
+            Fault::Fail | Fault::Tear => {}
+        }
+        Err(self.injected(name))
+    }
+
+    fn withdraw(&self, name: &str) -> Result<(), StorageError> {
+        match self.decide(WriteKind::Delete, name) {
+            Fault::None => return self.inner.withdraw(name),
+            Fault::LoseAnswer => self.inner.withdraw(name)?,
             Fault::Fail | Fault::Tear => {}
         }
         Err(self.injected(name))

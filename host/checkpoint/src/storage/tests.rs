@@ -3,13 +3,19 @@
 use std::io;
 use std::sync::Arc;
 
+use std::path::Path;
+
 use super::testing::{Fault, FaultyStorage, contract};
 use super::*;
+
+fn local(directory: &Path) -> Result<LocalStorage, StorageError> {
+    LocalStorage::open(directory, &StorageSettings::default())
+}
 
 /// All storages that keep the contract.
 fn storages() -> (tempfile::TempDir, Vec<Arc<dyn CheckpointStorage>>) {
     let directory = tempfile::tempdir().unwrap();
-    let local: Arc<dyn CheckpointStorage> = Arc::new(ObjectStorage::local(directory.path()).unwrap());
+    let local: Arc<dyn CheckpointStorage> = Arc::new(local(directory.path()).unwrap());
     let memory = Arc::new(MemoryStorage::new());
     let faultless = FaultyStorage::new(Arc::new(MemoryStorage::new()), |_, _, _| Fault::None);
     (
@@ -60,7 +66,7 @@ fn memory_takes_states_up_to_flinks_bound() {
 #[test]
 fn calls_from_another_runtimes_thread_work() {
     let directory = tempfile::tempdir().unwrap();
-    let storage = ObjectStorage::local(directory.path()).unwrap();
+    let storage = local(directory.path()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async { storage.create("a", b"x").unwrap() });
     assert_eq!(storage.read("a", 0, 9).unwrap(), b"x");
@@ -156,7 +162,7 @@ fn a_file_where_a_directory_should_be_is_named_with_the_mend() {
         "{error}"
     );
 
-    let storage = ObjectStorage::local(directory.path()).unwrap();
+    let storage = local(directory.path()).unwrap();
     let error = storage.create("file/_metadata", b"x").unwrap_err().to_string();
     assert!(
         error.contains("file/_metadata") && error.contains("a directory is needed"),
@@ -186,7 +192,7 @@ fn full_read_only_and_forbidden_disks_have_one_clear_error_each() {
 #[test]
 fn pruning_removes_what_a_crash_left_and_nothing_that_is_listed() {
     let directory = tempfile::tempdir().unwrap();
-    let storage = ObjectStorage::local(directory.path()).unwrap();
+    let storage = local(directory.path()).unwrap();
     put(&storage, "job/chk-1/a", b"x");
     std::fs::write(directory.path().join("job/chk-1/b#1"), b"half of a write").unwrap();
     storage.prune("job/chk-1").unwrap();

@@ -103,6 +103,7 @@ impl Sink for FileSink {
     fn recover(&self, context: &SinkRecovery) -> Result<(), TaskError> {
         let directory = PathBuf::from(&self.settings.path);
         create_directory(&directory)?;
+        keep_directory(&directory)?;
         for committable in &context.committables {
             match commit(&directory, committable)? {
                 Commit::Committed | Commit::Already => {}
@@ -134,20 +135,32 @@ impl Sink for FileSink {
 }
 
 fn create_directory(directory: &Path) -> Result<(), TaskError> {
-    if directory.is_dir() {
-        return Ok(());
-    }
     fs::create_dir_all(directory).map_err(|e| {
         TaskError::external(format!(
             "files: directory {} cannot be made: {e}",
             directory.display()
         ))
-    })?;
-    // What is committed in it must not go with it when the power does.
-    match directory.canonicalize() {
-        Ok(made) => made.ancestors().skip(1).take(1).try_for_each(sync_directory),
-        Err(e) => Err(fail(directory, "cannot be looked at", &e)),
+    })
+}
+
+/// What is committed in the directory must not go with it, nor with one above it, when the power does. Also where it was
+/// there: whoever made it may have died before its name was durable.
+fn keep_directory(directory: &Path) -> Result<(), TaskError> {
+    let made = directory.canonicalize();
+    let made = made.map_err(|e| fail(directory, "cannot be looked at", &e))?;
+    for above in made.ancestors().skip(1) {
+        match File::open(above).and_then(|d| d.sync_all()) {
+            // The host has not made anything in what it may not read, nor in what cannot be synced.
+            Err(e) if is_beyond_us(&e) => break,
+            synced => synced.map_err(|e| fail(above, "cannot be synced", &e))?,
+        }
     }
+    Ok(())
+}
+
+fn is_beyond_us(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    matches!(error.kind(), PermissionDenied | InvalidInput | Unsupported)
 }
 
 /// What commits a part, relative to the sink's directory so that a savepoint can be moved.

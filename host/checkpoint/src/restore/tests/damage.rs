@@ -63,7 +63,7 @@ impl Victim {
     /// With checkpoints 1 to `n`.
     fn new(n: u64) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let storage: Arc<dyn CheckpointStorage> = Arc::new(ObjectStorage::local(directory.path()).unwrap());
+        let storage: Arc<dyn CheckpointStorage> = Arc::new(local(directory.path()).unwrap());
         let other = Fence::acquire(Arc::clone(&storage), OTHER).unwrap();
         let fence = Fence::acquire(Arc::clone(&storage), JOB).unwrap();
         for fence in [&other, &fence] {
@@ -84,7 +84,7 @@ impl Victim {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, content).unwrap();
         }
-        let storage: Arc<dyn CheckpointStorage> = Arc::new(ObjectStorage::local(directory.path()).unwrap());
+        let storage: Arc<dyn CheckpointStorage> = Arc::new(local(directory.path()).unwrap());
         let fence = Fence::acquire(Arc::clone(&storage), JOB).unwrap();
         Self {
             directory,
