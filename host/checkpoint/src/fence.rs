@@ -172,8 +172,10 @@ impl Fence {
         if self.noted_completed.load(Ordering::Relaxed) {
             return Ok(());
         }
-        match self.storage.create(&completed_name(self.job), b"") {
-            Ok(()) | Err(StorageError::Exists { .. }) => {}
+        let name = completed_name(self.job);
+        match self.storage.create(&name, b"") {
+            Ok(()) => {}
+            Err(StorageError::Exists { .. }) => self.storage.keep(&name)?,
             Err(error) => return Err(error.into()),
         }
         self.noted_completed.store(true, Ordering::Relaxed);

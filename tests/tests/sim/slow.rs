@@ -150,6 +150,10 @@ impl CheckpointStorage for SlowStorage {
         slowly(|| self.0.delete(name))
     }
 
+    fn keep(&self, name: &str) -> Result<(), StorageError> {
+        slowly(|| self.0.keep(name))
+    }
+
     fn withdraw(&self, name: &str) -> Result<(), StorageError> {
         slowly(|| self.0.withdraw(name))
     }

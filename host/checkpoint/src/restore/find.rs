@@ -32,6 +32,8 @@ pub fn latest(storage: &dyn CheckpointStorage, job: JobId) -> Result<Recovered, 
             refusal(manifest, job, id, &epochs)
         })? {
             Ok(restored) => {
+                // What it holds is committed again in a moment: it must not go with the power afterwards.
+                storage.keep(&manifest_name(&directory))?;
                 latest = Some(restored);
                 break;
             }

@@ -93,6 +93,7 @@ pub(super) fn newest(storage: &dyn CheckpointStorage, job: JobId) -> Result<Opti
         true => Ok(note),
         false => Err(format!("it is the note of number {}", note.checkpoint)),
     });
+    storage.keep(&name)?;
     note.map(Some).map_err(|reason| RestoreError::Stop {
         name,
         storage: storage.url(),

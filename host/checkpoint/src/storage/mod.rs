@@ -75,6 +75,13 @@ pub trait CheckpointStorage: Send + Sync {
     /// Deletes a file that nobody needs; one that is not there is no error. A power cut may bring it back.
     fn delete(&self, name: &str) -> Result<(), StorageError>;
 
+    /// Makes durable a file that is there: who created it may have died before it was. To be called before anything is
+    /// done for what it says.
+    fn keep(&self, name: &str) -> Result<(), StorageError> {
+        let _ = name;
+        Ok(())
+    }
+
     /// Deletes a file that decides what a restore finds: a power cut after it returns does not bring the file back.
     /// One that is not there is no error.
     fn withdraw(&self, name: &str) -> Result<(), StorageError> {

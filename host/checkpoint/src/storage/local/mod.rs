@@ -271,6 +271,13 @@ impl CheckpointStorage for LocalStorage {
         Ok(())
     }
 
+    fn keep(&self, name: &str) -> Result<(), StorageError> {
+        // Its bytes were durable before it had its name.
+        let path = self.path(name)?;
+        let synced = self.files.sync_directory(path.parent().unwrap_or(&self.root));
+        synced.map_err(|error| self.failed(name, error))
+    }
+
     fn withdraw(&self, name: &str) -> Result<(), StorageError> {
         let path = self.remove(name)?;
         let above = path.parent().unwrap_or(&self.root);
