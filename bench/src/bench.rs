@@ -7,15 +7,20 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use crate::figure::{Bar, Figure};
 use crate::flink::{Flink, FlinkJob};
 use crate::job::Job;
+use crate::resident::peak_resident_bytes;
 use crate::settings::{Settings, Sizes};
 use crate::statistics::{Run, marginal_rate, median};
+
+/// Between two looks at the memory of a process.
+const WATCH_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A bench under way.
 pub struct Bench {
@@ -95,6 +100,26 @@ impl Bench {
 
     /// Runs a bounded job by `wasmill run` in a host of its own; from the start of the process to its end.
     pub fn ours(&self, job: &Job, records: u64) -> Result<Run> {
+        self.run_watched(job, records, |_| Ok(()))
+    }
+
+    /// The same with the most memory that was resident, in bytes.
+    pub fn ours_watched(&self, job: &Job, records: u64) -> Result<(Run, u64)> {
+        let mut peak = 0;
+        let run = self.run_watched(job, records, |process| {
+            loop {
+                // A process that has ended has no memory.
+                match peak_resident_bytes(process) {
+                    Ok(bytes) => peak = peak.max(bytes),
+                    Err(_) => return Ok(()),
+                }
+                thread::sleep(WATCH_INTERVAL);
+            }
+        })?;
+        Ok((run, peak))
+    }
+
+    fn run_watched(&self, job: &Job, records: u64, watch: impl FnOnce(u32) -> Result<()>) -> Result<Run> {
         let file = job
             .clone()
             .with("rows", records)
@@ -104,9 +129,17 @@ impl Bench {
             .arg("run")
             .arg(&file)
             .arg("--data-dir")
-            .arg(self.data("embedded"));
+            .arg(self.data("embedded"))
+            .envs(job.settings.iter().map(|(variable, value)| (variable, value)));
         let start = Instant::now();
-        let output = command.stdin(Stdio::null()).output().context("start wasmill")?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("start wasmill")?;
+        watch(child.id())?;
+        let output = child.wait_with_output().context("wait for wasmill")?;
         let seconds = start.elapsed().as_secs_f64();
         if !output.status.success() {
             let written = [output.stdout, output.stderr].concat();
@@ -137,8 +170,20 @@ impl Bench {
     pub fn against_flink(
         &mut self,
         name: &str,
-        (ours, theirs): (&Job, FlinkJob),
+        jobs: (&Job, FlinkJob),
         sizes: Sizes,
+        bar: f64,
+    ) -> Result<()> {
+        self.against_flink_in_sizes(name, jobs, (sizes, sizes), bar)
+    }
+
+    /// The same where a run that is long enough for one side is too long or too short for the other: our sizes, and
+    /// Flink's.
+    pub fn against_flink_in_sizes(
+        &mut self,
+        name: &str,
+        (ours, theirs): (&Job, FlinkJob),
+        (our_sizes, their_sizes): (Sizes, Sizes),
         bar: f64,
     ) -> Result<()> {
         if !self.wants(name) {
@@ -149,11 +194,11 @@ impl Bench {
         for _ in 0..self.settings.rounds {
             if let Some(flink) = &self.flink {
                 their_rates.push(marginal_rate(
-                    flink.run(theirs, sizes.small)?,
-                    flink.run(theirs, sizes.large)?,
+                    flink.run(theirs, their_sizes.small)?,
+                    flink.run(theirs, their_sizes.large)?,
                 ));
             }
-            our_rates.push(self.our_rate(ours, sizes)?);
+            our_rates.push(self.our_rate(ours, our_sizes)?);
         }
         self.report_ratio(name, "rate", median(&our_rates), median(&their_rates), bar)
     }

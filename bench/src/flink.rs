@@ -7,18 +7,72 @@ use anyhow::{Context, Result, bail};
 
 use crate::statistics::Run;
 
+/// Managed memory of jobs that use none.
+const HEAP_MANAGED_MIB: u64 = 2_048;
+
 /// One Flink job.
 #[derive(Clone, Copy, Debug)]
 pub struct FlinkJob {
-    /// `map`, `count`, or of windows `window` (sliding), `tumbling`, `session`, `process`.
+    /// `map`, `count`, `list`, `map-state`, or of windows `window` (sliding), `tumbling`, `session`, `process`.
     pub job: &'static str,
     /// Distinct keys.
     pub keys: u64,
     /// Between checkpoints; 0: none.
     pub checkpoint_ms: u64,
+    /// Where state lies.
+    pub backend: FlinkBackend,
+    /// Letters behind the number of a key.
+    pub padding: usize,
 }
 
-/// Runs jobs at parallelism 2 on the heap backend with object reuse.
+/// A state backend of Flink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlinkBackend {
+    /// `hashmap`.
+    Heap,
+    /// `rocksdb`, with incremental checkpoints.
+    RocksDb {
+        /// Managed memory of the task manager in MiB: blocks and write buffers of all its databases.
+        managed_mib: u64,
+    },
+}
+
+impl FlinkJob {
+    /// A job on the heap without checkpoints.
+    pub fn on_heap(job: &'static str, keys: u64) -> FlinkJob {
+        FlinkJob {
+            job,
+            keys,
+            checkpoint_ms: 0,
+            backend: FlinkBackend::Heap,
+            padding: 0,
+        }
+    }
+
+    /// The same on RocksDB with so much managed memory.
+    #[must_use]
+    pub fn on_rocksdb(self, managed_mib: u64) -> FlinkJob {
+        let backend = FlinkBackend::RocksDb { managed_mib };
+        FlinkJob { backend, ..self }
+    }
+
+    /// The same with checkpoints.
+    #[must_use]
+    pub fn with_checkpoints(self, checkpoint_ms: u64) -> FlinkJob {
+        FlinkJob {
+            checkpoint_ms,
+            ..self
+        }
+    }
+
+    /// The same with longer keys.
+    #[must_use]
+    pub fn with_padding(self, padding: usize) -> FlinkJob {
+        FlinkJob { padding, ..self }
+    }
+}
+
+/// Runs jobs at parallelism 2 with object reuse.
 pub struct Flink {
     script: PathBuf,
 }
@@ -51,7 +105,12 @@ impl Flink {
         command
             .arg(job.job)
             .args([records, job.keys, 2].map(|number| number.to_string()));
-        command.args(["hashmap", &job.checkpoint_ms.to_string(), "true"]);
+        let (backend, managed_mib) = match job.backend {
+            FlinkBackend::Heap => ("hashmap", HEAP_MANAGED_MIB),
+            FlinkBackend::RocksDb { managed_mib } => ("rocksdb", managed_mib),
+        };
+        command.args([backend, &job.checkpoint_ms.to_string(), "true"]);
+        command.args([format!("{managed_mib}m"), job.padding.to_string()]);
         let output = command
             .stderr(Stdio::inherit())
             .output()
@@ -81,7 +140,7 @@ mod tests {
 
     #[test]
     fn the_seconds_are_read_from_the_line_of_the_bench() {
-        let line = "FLINK job=count n=5000000 keys=100000 par=2 backend=hashmap cp=0: 4.25 s, 1176470 rec/s";
+        let line = "FLINK job=count n=5000000 keys=100000 par=2 backend=hashmap cp=0 managed=2g: 4.25 s, 1176470 rec/s";
         assert_eq!(seconds(line), Some(4.25));
         assert_eq!(seconds("Exception in thread"), None);
     }

@@ -16,6 +16,8 @@ pub struct Job {
     pub template: &'static str,
     /// What stands for `@name@`.
     pub choices: Vec<(&'static str, String)>,
+    /// Settings of the host that runs it, as environment variables.
+    pub settings: Vec<(&'static str, String)>,
 }
 
 impl Job {
@@ -24,6 +26,7 @@ impl Job {
         Job {
             template,
             choices: Vec::new(),
+            settings: Vec::new(),
         }
     }
 
@@ -40,6 +43,13 @@ impl Job {
     #[must_use]
     pub fn with_plugin(self, reference: impl ToString) -> Job {
         self.with("plugin", reference)
+    }
+
+    /// The same in a host with one more setting.
+    #[must_use]
+    pub fn with_setting(mut self, variable: &'static str, value: impl ToString) -> Job {
+        self.settings.push((variable, value.to_string()));
+        self
     }
 
     /// The filled-in job file.
@@ -59,9 +69,15 @@ impl Job {
 
 /// Chooses the line `checkpointing: …`: none where the interval is 0.
 pub fn checkpointing(interval: Duration) -> String {
-    match interval.as_millis() {
-        0 => "# No checkpoints.".to_owned(),
-        interval => format!("checkpointing: {{interval: {interval}ms}}"),
+    checkpointing_with(interval, "")
+}
+
+/// The same with other settings behind it, such as `incremental: true`.
+pub fn checkpointing_with(interval: Duration, more: &str) -> String {
+    match (interval.as_millis(), more) {
+        (0, _) => "# No checkpoints.".to_owned(),
+        (interval, "") => format!("checkpointing: {{interval: {interval}ms}}"),
+        (interval, more) => format!("checkpointing: {{interval: {interval}ms, {more}}}"),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod bench;
 pub mod figure;
 pub mod flink;
 pub mod job;
+pub mod resident;
 pub mod runs;
 pub mod settings;
 pub mod statistics;

@@ -23,6 +23,9 @@ struct Arguments {
     /// Small runs that show that everything works; their figures mean nothing.
     #[arg(long)]
     quick: bool,
+    /// How often both sides take turns; figures are medians.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
 }
 
 fn main() -> ExitCode {
@@ -38,11 +41,12 @@ fn main() -> ExitCode {
 
 /// Whether all bars were reached; small runs reach none and fail none.
 fn run(arguments: &Arguments) -> Result<bool> {
-    let settings = if arguments.quick {
+    let mut settings = if arguments.quick {
         Settings::quick()
     } else {
         Settings::full()
     };
+    settings.rounds = arguments.rounds.unwrap_or(settings.rounds);
     let root = wasmill_tests::guests::root();
     let runners = chosen(&arguments.names)?;
     let has_parts = arguments.names.iter().any(|name| name.contains('.'));
@@ -73,5 +77,13 @@ fn chosen(names: &[String]) -> Result<Vec<(&'static str, Runner)>> {
             ALL.map(|(known, _)| known).join(", ")
         ),
     };
-    names.iter().map(find).collect()
+    let mut chosen: Vec<(&'static str, Runner)> = names.iter().map(find).collect::<Result<_>>()?;
+    // Several comparisons of one bench are measured in one run of it.
+    let mut seen = Vec::new();
+    chosen.retain(|(name, _)| {
+        let is_new = !seen.contains(name);
+        seen.push(*name);
+        is_new
+    });
+    Ok(chosen)
 }

@@ -6,6 +6,7 @@ mod map;
 mod memory;
 mod native;
 mod serving;
+mod state;
 mod submit;
 mod windows;
 
@@ -17,11 +18,12 @@ use crate::bench::Bench;
 pub type Runner = fn(&mut Bench) -> Result<()>;
 
 /// All benches in the order in which they run.
-pub const ALL: [(&str, Runner); 7] = [
+pub const ALL: [(&str, Runner); 8] = [
     ("keyed-count", keyed_count::run),
     ("map", map::run),
     ("native", native::run),
     ("windows", windows::run),
+    ("state", state::run),
     ("checkpoint", checkpoint::run),
     ("submit", submit::run),
     ("memory", memory::run),

@@ -30,6 +30,14 @@ pub struct Settings {
     pub windows_long: Sizes,
     /// Keyed count one record a call.
     pub typed: Sizes,
+    /// Keyed count on RocksDB with 100,000 keys, and lists and maps: ours, and Flink's.
+    pub stored: (Sizes, Sizes),
+    /// Lists and maps on the heap: ours, and Flink's.
+    pub stored_on_heap: (Sizes, Sizes),
+    /// Keyed count on RocksDB with 1 M keys and a checkpoint each second: ours, and Flink's.
+    pub stored_checkpointed: (Sizes, Sizes),
+    /// Keyed count on RocksDB with little memory: ours, and Flink's.
+    pub stored_limited: (Sizes, Sizes),
     /// Start to finish.
     pub whole: u64,
     /// Keys of the large checkpoint and of the memory figures.
@@ -38,11 +46,21 @@ pub struct Settings {
     pub large_interval: Duration,
     /// How many such intervals are measured.
     pub large_intervals: u32,
+    /// Between incremental checkpoints.
+    pub changes_interval: Duration,
     /// How often a job is submitted.
     pub submits: u32,
 }
 
 const M: u64 = 1_000_000;
+
+/// Sizes in millions of records.
+fn millions(small: u64, large: u64) -> Sizes {
+    Sizes {
+        small: small * M,
+        large: large * M,
+    }
+}
 
 impl Settings {
     /// The sizes that the bars are meant for.
@@ -77,10 +95,15 @@ impl Settings {
                 small: 5 * M,
                 large: 20 * M,
             },
+            stored: (millions(12, 60), millions(3, 12)),
+            stored_on_heap: (millions(10, 30), millions(10, 30)),
+            stored_checkpointed: (millions(10, 50), millions(3, 9)),
+            stored_limited: (millions(3, 9), millions(1, 2)),
             whole: 5 * M,
             large_keys: 10 * M,
             large_interval: Duration::from_secs(30),
             large_intervals: 3,
+            changes_interval: Duration::from_secs(4),
             submits: 11,
         }
     }
@@ -100,10 +123,15 @@ impl Settings {
             windows_many_keys: small,
             windows_long: small,
             typed: small,
+            stored: (small, small),
+            stored_on_heap: (small, small),
+            stored_checkpointed: (small, small),
+            stored_limited: (small, small),
             whole: M,
             large_keys: M / 5,
             large_interval: Duration::from_secs(2),
             large_intervals: 2,
+            changes_interval: Duration::from_secs(1),
             submits: 3,
         }
     }

@@ -11,7 +11,7 @@ use crate::workspace::Workspace;
 /// Options of the task.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// keyed-count, map, native, windows (or a comparison of it, such as windows.tumbling), checkpoint, submit, memory;
+    /// keyed-count, map, native, windows (or a comparison of it, such as windows.tumbling), state, checkpoint, submit, memory;
     /// all where none is named.
     names: Vec<String>,
     /// Write the figures to this file as well, a line of JSON each.
@@ -20,6 +20,9 @@ pub(crate) struct Options {
     /// Small runs that show that everything works.
     #[arg(long)]
     quick: bool,
+    /// How often both sides take turns; default: 2.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
 }
 
 /// Runs benches of the release build.
@@ -51,6 +54,9 @@ pub(crate) fn bench(workspace: &Workspace, options: &Options) -> Result<()> {
     }
     if options.quick {
         bench.arg("--quick");
+    }
+    if let Some(rounds) = options.rounds {
+        bench.args(["--rounds", &rounds.to_string()]);
     }
     let status = bench.status().context("start the benches")?;
     if !status.success() {

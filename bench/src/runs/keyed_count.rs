@@ -20,11 +20,7 @@ pub(super) fn job(bench: &Bench, keys: u64, checkpoint_interval: Duration) -> Re
 
 pub(super) fn run(bench: &mut Bench) -> Result<()> {
     let settings = bench.settings;
-    let flink = |keys, checkpoint_ms| FlinkJob {
-        job: "count",
-        keys,
-        checkpoint_ms,
-    };
+    let flink = |keys, checkpoint_ms| FlinkJob::on_heap("count", keys).with_checkpoints(checkpoint_ms);
 
     let ours = job(bench, 100_000, Duration::ZERO)?;
     bench.against_flink("keyed-count", (&ours, flink(100_000, 0)), settings.count, 2.5)?;

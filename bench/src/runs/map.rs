@@ -14,11 +14,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
     let ours = Job::new("map")
         .with_plugin(bench.component("uppercase")?.display())
         .with("keys", KEYS);
-    let flink = FlinkJob {
-        job: "map",
-        keys: KEYS,
-        checkpoint_ms: 0,
-    };
+    let flink = FlinkJob::on_heap("map", KEYS);
     bench.against_flink("map", (&ours, flink), settings.map, 0.8)?;
     bench.against_flink_whole("map", (&ours, flink), settings.whole, 5.0)
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use anyhow::Result;
 use wasmill_tests::host::Host;
 
-use super::serving::{Counting, ENTRY_BYTES, resident_bytes};
+use super::serving::{Counting, ENTRY_BYTES};
 use crate::bench::Bench;
 use crate::figure::{Bar, Figure};
+use crate::resident::resident_bytes;
 
 /// What a table may spend on an entry beside its bytes before it counts as overhead.
 const ENTRY_OVERHEAD_BYTES: u64 = 16;

@@ -1,6 +1,5 @@
 //! A host that serves, watched from outside while a job runs in it.
 
-use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,6 +9,7 @@ use wasmill_tests::host::Host;
 
 use crate::bench::Bench;
 use crate::job::{Job, checkpointing};
+use crate::resident::resident_bytes;
 use crate::statistics::Sample;
 
 /// What key, value and padding of `large-state` come to, in bytes.
@@ -21,7 +21,10 @@ const VALUE_BYTES: usize = 8;
 /// The longest wait for a job to get somewhere.
 const LIMIT: Duration = Duration::from_secs(600);
 
-/// Between two looks at a counter.
+/// Between two looks at a counter that is waited for.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Between two looks at a counter that is recorded.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(3);
 
 /// A host and the large keyed count in it.
@@ -34,13 +37,23 @@ pub(super) struct Counting {
 
 /// Starts a host with the component uploaded.
 pub(super) fn host(bench: &Bench, data: &str, component: &str) -> Result<Host> {
-    let host = Host::start(&bench.data(data), &[])?;
+    host_with(bench, data, component, &[])
+}
+
+/// The same with settings, as environment variables.
+pub(super) fn host_with(
+    bench: &Bench,
+    data: &str,
+    component: &str,
+    settings: &[(&str, &str)],
+) -> Result<Host> {
+    let host = Host::start(&bench.data(data), settings)?;
     host.upload(component, &bench.component(component)?)?;
     Ok(host)
 }
 
 impl Counting {
-    /// Submits the component's count over `keys` keys and waits until each was seen.
+    /// Submits the component's count over `keys` keys, in memory, and waits until each was seen.
     pub(super) fn start(bench: &Bench, data: &str, keys: u64, interval: Duration) -> Result<Counting> {
         Self::start_with("function: counts/keyed-count", bench, data, keys, interval)
     }
@@ -53,27 +66,47 @@ impl Counting {
         keys: u64,
         interval: Duration,
     ) -> Result<Counting> {
+        let job = large_state(keys).with("count", count);
+        let job = job.with("checkpointing", checkpointing(interval));
         let host = host(bench, data, "keyed_count")?;
-        let longest = format!("user-{}", keys - 1).len();
-        let job = Job::new("large-state")
-            .with_plugin("keyed_count")
-            .with("keys", keys)
-            .with("count", count)
-            .with(
-                "padding",
-                "x".repeat(ENTRY_BYTES as usize - VALUE_BYTES - longest),
-            )
-            .with("checkpointing", checkpointing(interval));
+        Self::submit(bench, host, &job, keys + keys / 20)
+    }
+
+    /// Submits a job with an operator `count`, and waits until that has read so many records.
+    pub(super) fn submit(bench: &Bench, host: Host, job: &Job, records: u64) -> Result<Counting> {
+        let job = job.clone().with_plugin("keyed_count");
         let job = host.submit(&job.text(&bench.root)?)?;
         host.wait_for(&job, "RUNNING", LIMIT)?;
-        let detail = host.get_ok(&format!("/v1/jobs/{job}"))?;
-        let vertex = counting_vertex(&detail).with_context(|| format!("no vertex counts in {detail}"))?;
-        let counting = Counting { host, job, vertex };
-        counting.wait_for_records(keys + keys / 20)?;
+        let counting = Self::of(host, job)?;
+        counting.wait_for_records(records)?;
         Ok(counting)
     }
 
-    fn wait_for_records(&self, records: u64) -> Result<()> {
+    /// Of a job that is there.
+    pub(super) fn of(host: Host, job: String) -> Result<Counting> {
+        let detail = host.get_ok(&format!("/v1/jobs/{job}"))?;
+        let vertex = counting_vertex(&detail).with_context(|| format!("no vertex counts in {detail}"))?;
+        Ok(Counting { host, job, vertex })
+    }
+
+    /// Kills the host; what is left of the job is its name.
+    pub(super) fn kill(self) -> Result<String> {
+        self.host.kill()?;
+        Ok(self.job)
+    }
+
+    /// The host.
+    pub(super) fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// The job's id.
+    pub(super) fn job(&self) -> &str {
+        &self.job
+    }
+
+    /// Waits until the count has read so many records.
+    pub(super) fn wait_for_records(&self, records: u64) -> Result<()> {
         let start = Instant::now();
         loop {
             let seen: u64 = self.counters()?.iter().sum();
@@ -82,9 +115,10 @@ impl Counting {
             }
             ensure!(
                 start.elapsed() < LIMIT,
-                "only {seen} of {records} records after {LIMIT:?}"
+                "only {seen} of {records} records after {LIMIT:?}: {}",
+                self.host.log()
             );
-            thread::sleep(Duration::from_millis(100));
+            thread::sleep(LOOK_INTERVAL);
         }
     }
 
@@ -127,20 +161,19 @@ impl Counting {
     }
 }
 
+/// The count over `keys` keys with entries of [`ENTRY_BYTES`], in memory; what counts, and checkpoints, are not chosen yet.
+pub(super) fn large_state(keys: u64) -> Job {
+    let longest = format!("user-{}", keys - 1).len();
+    let padding = "x".repeat(ENTRY_BYTES as usize - VALUE_BYTES - longest);
+    let job = Job::new("large-state").with("backend", "memory");
+    job.with("keys", keys).with("padding", padding)
+}
+
 /// The vertex that holds the operator `count`.
 fn counting_vertex(detail: &Value) -> Option<String> {
     let vertices = detail["vertices"].as_array()?;
     let counts = |vertex: &&Value| vertex["name"].as_str().is_some_and(|name| name.contains("count"));
     Some(vertices.iter().find(counts)?["id"].as_str()?.to_owned())
-}
-
-/// Resident memory of a process in bytes, as Linux says it.
-pub(super) fn resident_bytes(process: u32) -> Result<u64> {
-    let path = format!("/proc/{process}/status");
-    let status = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-    Ok(kilobytes.with_context(|| format!("no VmRSS in {path}"))? * 1024)
 }
 
 #[cfg(test)]
@@ -154,11 +187,5 @@ mod tests {
             {"id": "b", "name": "count -> Sink: out"},
         ]});
         assert_eq!(counting_vertex(&detail).as_deref(), Some("b"));
-    }
-
-    #[test]
-    fn the_memory_of_this_process_is_more_than_nothing() -> Result<()> {
-        assert!(resident_bytes(std::process::id())? > 0);
-        Ok(())
     }
 }

@@ -38,11 +38,6 @@ fn job(bench: &Bench, window: &str, keys: u64) -> Result<Job> {
 
 pub(super) fn run(bench: &mut Bench) -> Result<()> {
     let settings = bench.settings;
-    let flink = |job, keys| FlinkJob {
-        job,
-        keys,
-        checkpoint_ms: 0,
-    };
     for (name, window, theirs, keys, bar) in [
         ("windows.sliding.100k-keys", SLIDING, "window", MANY_KEYS, 10.0),
         ("windows.sliding.1k-keys", SLIDING, "window", FEW_KEYS, 4.0),
@@ -75,7 +70,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
             _ => settings.windows_many_keys,
         };
         let ours = job(bench, window, keys)?;
-        bench.against_flink(name, (&ours, flink(theirs, keys)), sizes, bar)?;
+        bench.against_flink(name, (&ours, FlinkJob::on_heap(theirs, keys)), sizes, bar)?;
     }
     if bench.wants("windows.cost-60-to-4") {
         for (name, keys) in [("1k-keys", FEW_KEYS), ("100k-keys", MANY_KEYS)] {
