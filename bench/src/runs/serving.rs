@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use wasmill_tests::host::Host;
+use wasmill_tests::wait;
 
 use crate::bench::Bench;
 use crate::job::{Job, checkpointing};
@@ -120,6 +121,22 @@ impl Counting {
             );
             thread::sleep(LOOK_INTERVAL);
         }
+    }
+
+    /// Waits until a source has given all its records.
+    pub(super) fn wait_for_source(&self, uid: &str) -> Result<()> {
+        wait::until(&format!("source `{uid}` is at its end"), LIMIT, || {
+            let detail = self.host.get_ok(&format!("/v1/jobs/{}", self.job))?;
+            let vertices = detail["vertices"].as_array().context("a job has vertices")?;
+            let is_it = |vertex: &&Value| {
+                let name = vertex["name"].as_str().unwrap_or_default();
+                name.strip_prefix("Source: ")
+                    .is_some_and(|rest| rest.split(" -> ").next() == Some(uid))
+            };
+            let status = vertices.iter().find(is_it).map(|vertex| vertex["status"].clone());
+            let is_over = status.as_ref().is_some_and(|status| status == "FINISHED");
+            Ok(is_over.then_some(()).ok_or_else(|| format!("{status:?}")))
+        })
     }
 
     /// Records that each subtask of the count has read.

@@ -20,6 +20,9 @@ const BACKENDS: [(&str, &str); 2] = [("rocksdb", "incremental: true"), ("memory"
 /// Of the keys, so many change between two checkpoints.
 const CHANGED_PARTS: u64 = 100;
 
+/// Checkpoints after which a backend is done with what it was loaded with.
+const SETTLING_CHECKPOINTS: u32 = 3;
+
 /// Incremental checkpoints that are looked at.
 const CHECKPOINTS: usize = 10;
 
@@ -52,8 +55,10 @@ fn changing(bench: &Bench, data: &str, (backend, more): (&str, &str)) -> Result<
         .with("checkpointing", checkpointing_with(interval, more));
     let host = serving::host(bench, data, "keyed_count")?;
     let counting = Counting::submit(bench, host, &job, keys)?;
+    // Changes have been counted too.
+    counting.wait_for_source("all")?;
     // What was loaded is in the first of these, or in one before.
-    for _ in 0..2 {
+    for _ in 0..SETTLING_CHECKPOINTS {
         counting.host().wait_for_a_new_checkpoint(counting.job())?;
     }
     Ok(counting)
