@@ -19,6 +19,9 @@ use crate::journal::keys::CallKeys;
 use crate::journal::scope::{CallScope, DeclaredState, fold_built_in};
 use wasmill_model::function::StateKind;
 
+/// Lists that are prefetched before the first of them grows: what they load has to stay in the cache until then.
+const APPENDED_TOGETHER: usize = 64;
+
 /// Applies all effects but the rows: first those of imports, then those of the answer. The backend must
 /// be attached to the scope.
 pub fn apply(
@@ -246,13 +249,13 @@ fn apply_run(
     let Some(state) = states.get(first.slot as usize) else {
         return Ok(());
     };
+    if first.op == WriteOp::Append {
+        return apply_appends(run, state, now, backend);
+    }
     let is_whole = matches!(state.kind, StateKind::List | StateKind::Map);
     let mut timed = TtlState::new(backend, state.id, state.ttl, now);
     match first.op {
         WriteOp::Fold => apply_folds(run, state, timed),
-        WriteOp::Append => run
-            .iter()
-            .try_for_each(|(entry, key)| timed.append(*key, entry.value)),
         WriteOp::Replace => {
             timed.clear(*key)?;
             writes::elements(first.value)
@@ -272,6 +275,25 @@ fn apply_run(
             timed.write_batch(&writes)
         }
     }
+}
+
+/// Appends; the lists of several are looked for at the same time.
+fn apply_appends(
+    run: &[(WriteEntry<'_>, StateKey<'_>)],
+    state: &DeclaredState,
+    now: Timestamp,
+    backend: &mut dyn KeyedStateBackend,
+) -> Result<(), StateError> {
+    let mut keys = Vec::with_capacity(APPENDED_TOGETHER.min(run.len()));
+    for run in run.chunks(APPENDED_TOGETHER) {
+        keys.clear();
+        keys.extend(run.iter().map(|(_, key)| *key));
+        backend.prefetch(state.id, &keys);
+        let mut timed = TtlState::new(backend, state.id, state.ttl, now);
+        run.iter()
+            .try_for_each(|(entry, key)| timed.append(*key, entry.value))?;
+    }
+    Ok(())
 }
 
 /// Folds by the built-in reducer: each key is read once and written once, however often it is folded.
