@@ -8,8 +8,20 @@ use crate::memory::index::{Index, Location};
 use crate::memory::page::{Header, PAGE_BYTES, Slot, UNIT, read_slot};
 use crate::memory::table::TableKey;
 
+/// Pages that room is looked for in before slots go that were asked for: where all were, as when the cache is full for the
+/// first time, no call goes through all of it.
+const PAGES_SPARED_MAX: usize = 64;
+
 /// Is given the state, the slot's key parts, and the value unless it is a removal.
 pub(in crate::stored) type Emit<'a> = dyn FnMut(usize, &[u8], &[u8], Option<&[u8]>) + 'a;
+
+/// What stays of a page whose memory is taken back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    All,
+    AskedFor,
+    Nothing,
+}
 
 impl Cache {
     /// Forgets all of a state, dirty or not: the store is to be emptied of it too.
@@ -68,6 +80,7 @@ impl Cache {
         self.epoch = self.epoch.wrapping_add(1);
         // Once round: what pages strand at their ends comes back with them, and would be moved for ever.
         let mut to_compact = self.full.len();
+        let mut spared = 0;
         while self.bytes() > limit {
             let Some(page) = self.full.pop_front() else {
                 break;
@@ -76,12 +89,18 @@ impl Cache {
             let room = limit.saturating_sub(self.index_bytes);
             let keeps_all = to_compact > 0 && self.live_bytes + PAGE_BYTES + PAGE_OVERHEAD <= room / 4 * 3;
             to_compact = to_compact.saturating_sub(1);
-            self.reclaim(page, keeps_all, emit);
+            let keep = match keeps_all {
+                true => Keep::All,
+                false if spared < PAGES_SPARED_MAX => Keep::AskedFor,
+                false => Keep::Nothing,
+            };
+            spared += 1;
+            self.reclaim(page, keep, emit);
         }
         self.shrink_indexes();
     }
 
-    fn reclaim(&mut self, number: usize, keeps_all: bool, emit: &mut Emit<'_>) {
+    fn reclaim(&mut self, number: usize, keep: Keep, emit: &mut Emit<'_>) {
         let state = self.pages[number].state;
         let mut slots: Vec<_> = slots(&self.pages[number]).collect();
         let bytes = std::mem::take(&mut self.pages[number].bytes);
@@ -97,7 +116,7 @@ impl Cache {
                 continue;
             };
             let flags = header.0 & FLAGS;
-            if keeps_all || flags & ASKED != 0 {
+            if keep == Keep::All || (keep == Keep::AskedFor && flags & ASKED != 0) {
                 let (key, payload) = (
                     TableKey {
                         hash,
@@ -107,7 +126,7 @@ impl Cache {
                     slot.key.len() + slot.namespace.len() + slot.value.len(),
                 );
                 let room = header.capacity().saturating_sub(payload + UNIT);
-                let kept = if keeps_all { flags } else { flags & !ASKED };
+                let kept = if keep == Keep::All { flags } else { flags & !ASKED };
                 let moved = self.append(state, key, slot.value, kept, room);
                 self.states[state].shards[super::shard_of(hash)].set(at, moved);
                 continue;
