@@ -90,7 +90,8 @@ impl Bench {
 
     /// A directory of its own for a host's data, empty on first use.
     pub fn data(&self, name: &str) -> PathBuf {
-        self.scratch.path().join(name)
+        // The files beside it have its name with an extension.
+        self.scratch.path().join(name.replace('.', "-"))
     }
 
     /// The path of a component, which `cargo xtask guests` built.
