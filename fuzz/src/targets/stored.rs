@@ -2,14 +2,17 @@
 //!
 //! Input: `column u8, key length u8, value length u8, key, value`, one after another.
 
+use wasmill_model::element::StateFormat;
 use wasmill_model::function::{StateDeclaration, StateKind};
 use wasmill_model::id::CheckpointId;
 use wasmill_state::backend::{Locator, StateId, Write};
 use wasmill_state::keyed;
 use wasmill_state::memory::MemoryBackend;
+use wasmill_state::native::FilesWanted;
 use wasmill_state::store::{Changes, Column, OrderedStore as _};
 use wasmill_state::stored::read_store;
 use wasmill_state::testing::contents::Contents;
+use wasmill_state::testing::files::MemoryFiles;
 use wasmill_state::testing::operations::write;
 use wasmill_state::testing::plain_store::{PlainBackends, PlainStore};
 use wasmill_state::testing::{MAX_PARALLELISM, declaration, state_key};
@@ -52,51 +55,38 @@ fn seeds() -> Vec<Vec<u8>> {
             backend.append(list, state_key(name, b"", b""), element).unwrap();
         }
     }
-    let (files, _) = keyed::freeze_files(&mut *backend, &TimerQueue::default(), CheckpointId(1))
-        .unwrap()
-        .expect("a store has files");
-    let mut sink = Seed::default();
-    files.files.write(&mut sink).unwrap();
-    vec![Vec::new(), sink.0]
+    let timers = TimerQueue::default();
+    let wanted = FilesWanted {
+        checkpoint: CheckpointId(1),
+        format: StateFormat::Native,
+        timers: &timers,
+    };
+    let frozen = keyed::freeze_files(&mut *backend, wanted).unwrap();
+    let (snapshot, _) = frozen.expect("a store has files");
+    let mut files = MemoryFiles::default();
+    snapshot.files.write(&mut files).unwrap();
+    let mut input = Vec::new();
+    for (name, content) in &files.files {
+        add_seed(name, content, &mut input);
+    }
+    vec![Vec::new(), input]
 }
 
-/// Files of a plain store, in the form of the input.
-#[derive(Default)]
-struct Seed(Vec<u8>);
-
-impl wasmill_state::native::FileSink for Seed {
-    fn reuse(&mut self, _: &str) -> bool {
-        false
-    }
-
-    fn put(
-        &mut self,
-        name: &str,
-        content: &mut dyn std::io::Read,
-        _: bool,
-    ) -> Result<(), wasmill_state::backend::StateError> {
-        let column = name
-            .split('-')
-            .next()
-            .and_then(|column| column.parse().ok())
-            .unwrap_or(0u8);
-        let mut bytes = Vec::new();
-        content.read_to_end(&mut bytes)?;
-        let mut rest = &bytes[..];
-        let mut part = || {
-            let length = rest
-                .split_off(..4)?
-                .first_chunk()
-                .map(|length| u32::from_le_bytes(*length))?;
-            rest.split_off(..length as usize)
-        };
-        while let (Some(key), Some(value)) = (part(), part()) {
-            self.0
-                .extend_from_slice(&[column, key.len() as u8, value.len() as u8]);
-            self.0.extend_from_slice(key);
-            self.0.extend_from_slice(value);
-        }
-        Ok(())
+/// A file of a plain store, in the form of the input.
+fn add_seed(name: &str, content: &[u8], input: &mut Vec<u8>) {
+    let column = name.split('-').next().and_then(|column| column.parse().ok());
+    let mut rest = content;
+    let mut part = || {
+        let length = rest
+            .split_off(..4)?
+            .first_chunk()
+            .map(|length| u32::from_le_bytes(*length))?;
+        rest.split_off(..length as usize)
+    };
+    while let (Some(key), Some(value)) = (part(), part()) {
+        input.extend_from_slice(&[column.unwrap_or(0u8), key.len() as u8, value.len() as u8]);
+        input.extend_from_slice(key);
+        input.extend_from_slice(value);
     }
 }
 
