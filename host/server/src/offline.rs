@@ -8,6 +8,7 @@
 //! | `line` | an entry as a line and back |
 //! | `sort` | putting entries in order in bounded memory |
 //! | `read`, `write` | savepoints |
+//! | `native` | entries in files of a backend |
 //! | `change`, `diff` | `import` and `edit`; `diff` |
 //!
 //! Invariant: nothing here holds more than one entry, one block of a file and one run of the sort at once, and what
@@ -19,6 +20,7 @@ pub mod diff;
 pub mod document;
 mod identity;
 mod line;
+mod native;
 pub mod read;
 mod sort;
 mod typed;

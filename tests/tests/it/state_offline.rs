@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use wasmill_tests::host::Host;
-use wasmill_tests::{cli, guests, text};
+use wasmill_tests::{cli, guests, text, wait};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -351,5 +351,39 @@ fn every_kind_of_state_timers_and_operator_state_come_back_from_lines_as_they_we
     ensure!(state(&["diff", "savepoint", "again"])?.is_empty());
     let refused = cli::run(directory.path(), &["state", "import", "lines", "again"])?.refused()?;
     ensure!(refused.contains("`again` is there already"), "{refused}");
+    Ok(())
+}
+
+#[test]
+fn entries_in_files_of_a_backend_are_read_as_those_of_a_canonical_savepoint() -> Result<()> {
+    let stopped = Stopped::new()?;
+    let job = stopped.job("first", ", continuous: true");
+    let job = job.replace("parallelism: 2", "parallelism: 2\nstate-backend: rocksdb");
+    let query = format!("?savepointPath={}", stopped.savepoint);
+    let job = stopped.host.submit_with(&job, &query)?;
+    stopped.host.wait_for_a_new_checkpoint(&job)?;
+    let savepoint = |format: &str| -> Result<String> {
+        let saved = stopped
+            .host
+            .command(&["savepoint", &job, "--type", format, "--json"])?;
+        let saved = saved.json()?;
+        Ok(saved["location"].as_str().context("no location")?.to_owned())
+    };
+    let canonical = wait::until("all lines are counted", LIMIT, || {
+        let savepoint = savepoint("canonical")?;
+        let counted = count_of(&stopped.export(&savepoint)?, "gamma")?;
+        Ok(if counted == LINES {
+            Ok(savepoint)
+        } else {
+            Err(format!("{counted} of {LINES}"))
+        })
+    })?;
+    let native = savepoint("native")?;
+    let metadata =
+        std::fs::read_to_string(Path::new(native.trim_start_matches("file://")).join("_metadata"))?;
+    ensure!(metadata.contains("rocksdb-1"), "it holds no files of RocksDB");
+    ensure!(count_of(&stopped.export(&native)?, "gamma")? == LINES);
+    let differences = stopped.state(&["diff", &canonical, &native])?.ok()?;
+    ensure!(differences.is_empty(), "{differences}");
     Ok(())
 }

@@ -6,6 +6,7 @@
 
 mod file;
 mod find;
+mod native;
 mod redistribute;
 mod stop;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use wasmill_model::id::{CheckpointId, JobId, OperatorUid};
 pub use file::open_data;
 pub use find::{latest, load};
 pub(crate) use find::{manifest, shared_files};
+pub use native::StoredNative;
 pub use redistribute::{
     InFlightPart, KeyedPart, NativePart, OperatorRestore, RestorePlan, SubtaskRestore, Target, redistribute,
 };

@@ -14,7 +14,8 @@ use wasmill_checkpoint::in_flight;
 use wasmill_checkpoint::restore::{self, Restored, open_data};
 use wasmill_checkpoint::storage::{CheckpointStorage, StorageSettings};
 use wasmill_model::function::{StateDeclaration, StateKind};
-use wasmill_state::backend::StateError;
+use wasmill_model::id::OperatorUid;
+use wasmill_state::backend::{SnapshotFile, StateError};
 use wasmill_state::snapshot::{Entry, GroupBlock, SnapshotReader};
 
 use super::OfflineError;
@@ -26,8 +27,8 @@ use crate::host::trigger::open_savepoint;
 /// A savepoint that was read and found whole.
 pub struct Savepoint {
     path: String,
-    storage: Arc<dyn CheckpointStorage>,
-    restored: Restored,
+    pub(super) storage: Arc<dyn CheckpointStorage>,
+    pub(super) restored: Restored,
     document: Document,
 }
 
@@ -86,7 +87,7 @@ impl Savepoint {
         &self.document
     }
 
-    fn failed(&self, error: impl std::fmt::Display) -> OfflineError {
+    pub(super) fn failed(&self, error: impl std::fmt::Display) -> OfflineError {
         OfflineError(format!("{}: {error}", self.path))
     }
 
@@ -103,7 +104,7 @@ impl Savepoint {
             }
             for (subtask, state) in &operator.subtasks {
                 if let Some(keyed) = &state.keyed {
-                    self.visit_keyed(&uid.0, keyed, filter, visit)?;
+                    self.visit_keyed(uid, *subtask, keyed, filter, visit)?;
                 }
                 self.visit_rest(&uid.0, *subtask, state, filter, visit)?;
             }
@@ -113,20 +114,31 @@ impl Savepoint {
 
     fn visit_keyed(
         &self,
-        operator: &str,
+        operator: &OperatorUid,
+        subtask: u32,
         keyed: &KeyedHandle,
         filter: &Filter,
         visit: &mut Visit<'_>,
     ) -> Result<(), OfflineError> {
-        if let Some(native) = &keyed.native {
-            return Err(self.failed(format!(
-                "it is an incremental checkpoint, whose entries lie in files of `{}`: start a job from it and take a savepoint, \
-                 which can be read",
-                native.format
-            )));
+        let file = open_data(Arc::clone(&self.storage), &self.restored.directory, &keyed.data);
+        let file = file.map_err(|error| self.failed(error))?;
+        self.visit_file(&operator.0, file, filter, visit)?;
+        if let Some(stored) = &keyed.native {
+            let canonical = self.canonical(operator, subtask, keyed, stored)?;
+            let file = open_data(Arc::clone(&canonical.storage), "", &canonical.data);
+            let file = file.map_err(|error| self.failed(error))?;
+            self.visit_file(&operator.0, file, filter, visit)?;
         }
-        let mut file = open_data(Arc::clone(&self.storage), &self.restored.directory, &keyed.data)
-            .map_err(|error| self.failed(error))?;
+        Ok(())
+    }
+
+    fn visit_file(
+        &self,
+        operator: &str,
+        mut file: Box<dyn SnapshotFile>,
+        filter: &Filter,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), OfflineError> {
         let mut reader = SnapshotReader::open(&mut *file).map_err(|error| self.failed(error))?;
         let states = reader.header().states.clone();
         let groups: Vec<_> = reader.groups().collect();

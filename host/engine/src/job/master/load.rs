@@ -2,32 +2,27 @@
 //!
 //! Invariant: a subtask gets exactly the key groups that it owns.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write};
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use wasmill_checkpoint::handle::Data;
 use wasmill_checkpoint::in_flight::{self, InFlight, InFlightPlace};
-use wasmill_checkpoint::restore::{self, InFlightPart, KeyedPart, NativePart};
+use wasmill_checkpoint::restore::{self, InFlightPart, KeyedPart, NativePart, StoredNative};
 use wasmill_model::batch::BatchBuilder;
 use wasmill_model::graph::Partitioner;
 use wasmill_model::id::{OperatorUid, SubtaskId, VertexId};
 use wasmill_model::key::{KeyGroup, KeyGroupRange, MaxParallelism};
 use wasmill_model::row::RowRef;
-use wasmill_state::backend::{KeyedStateBackend, SnapshotFile, StateError, StateId};
+use wasmill_state::backend::{KeyedStateBackend, StateError, StateId};
 use wasmill_state::backends::{Place, StateBackends};
 use wasmill_state::keyed;
-use wasmill_state::native::{FileSource, NativeState};
+use wasmill_state::native::NativeState;
 use wasmill_state::timers::TimerQueue;
 
 use super::{Done, Master, Phase};
 use crate::error::TaskError;
 use crate::plan::JobPlan;
 use crate::task::snapshot::Location;
-
-/// Files are copied in pieces of so many bytes.
-const COPY_BYTES: u64 = 1 << 20;
 
 /// Keyed state and timers of one operator in one subtask.
 pub(super) struct KeyedState {
@@ -226,7 +221,8 @@ impl Load {
         read: impl FnOnce(&mut NativeState<'_>) -> Result<T, StateError>,
     ) -> Result<T, TaskError> {
         let mut files = StoredNative {
-            location: &self.location,
+            storage: &self.location.storage,
+            directory: &self.location.directory,
             files: &native.state.files,
         };
         let numbers: Vec<_> = native
@@ -259,40 +255,6 @@ fn unread(error: StateError) -> TaskError {
         // Files were whole when the checkpoint was chosen: storage has given other bytes since.
         StateError::Corrupt(_) | StateError::Io(_) => TaskError::external(error.to_string()),
         _ => TaskError::from(error),
-    }
-}
-
-/// Files of a backend in a checkpoint.
-struct StoredNative<'a> {
-    location: &'a Location,
-    files: &'a BTreeMap<String, Data>,
-}
-
-impl FileSource for StoredNative<'_> {
-    fn names(&self) -> Vec<String> {
-        self.files.keys().cloned().collect()
-    }
-
-    fn open(&self, name: &str) -> Result<Box<dyn SnapshotFile + '_>, StateError> {
-        let missing = || StateError::Corrupt(format!("it holds no file `{name}`"));
-        let data = self.files.get(name).ok_or_else(missing)?;
-        let storage = Arc::clone(&self.location.storage);
-        let file = restore::open_data(storage, &self.location.directory, data);
-        Ok(file.map_err(io::Error::other)?)
-    }
-
-    fn copy(&mut self, name: &str, out: &mut dyn Write) -> Result<(), StateError> {
-        let mut file = self.open(name)?;
-        let (mut offset, length) = (0, file.len());
-        let mut buffer = vec![0; length.min(COPY_BYTES) as usize];
-        while offset < length {
-            let piece = (length - offset).min(COPY_BYTES);
-            let buffer = buffer.get_mut(..piece as usize).unwrap_or_default();
-            file.read_at(offset, buffer)?;
-            out.write_all(buffer)?;
-            offset += piece;
-        }
-        Ok(())
     }
 }
 
