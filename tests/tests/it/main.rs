@@ -3,6 +3,7 @@
 mod asynchronous;
 mod changed;
 mod commands;
+mod damage;
 mod examples;
 mod hostile;
 mod joins;

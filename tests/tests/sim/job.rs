@@ -58,6 +58,9 @@ pub(crate) struct Shape {
     padding: usize,
 }
 
+/// Of a job with several streams at least: where storage is slow its many subtasks are seldom done sooner.
+const SEVERAL_TIMEOUT_MS: u64 = 1_500;
+
 impl Shape {
     pub(crate) fn draw(random: &mut Random) -> Self {
         let keys = 1 + random.below(6);
@@ -90,7 +93,7 @@ impl Shape {
             timeout_ms,
             retain_on_cancel: random.once_in(2),
         };
-        Self {
+        let mut shape = Self {
             input,
             checkpointing,
             has_buffer: random.once_in(2),
@@ -101,7 +104,12 @@ impl Shape {
             partition: unaligned.then(|| random.clone().below(8)),
             // So long that state does not fit into the manifest.
             padding: [0, 0, 0, 25_000][random.below(4) as usize],
+        };
+        if shape.has_several {
+            let timeout = &mut shape.checkpointing.timeout_ms;
+            *timeout = (*timeout).max(SEVERAL_TIMEOUT_MS);
         }
+        shape
     }
 
     pub(crate) fn is_exactly_once(&self) -> bool {
