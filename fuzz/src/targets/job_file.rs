@@ -1,13 +1,7 @@
 //! Job files, down to the graph.
 
-use std::sync::Arc;
-
-use wasmill_engine::error::TaskError;
-use wasmill_engine::operator::RuntimeContext;
-use wasmill_engine::registry::Registry;
-use wasmill_engine::sink::{Sink, SinkGuarantee, SinkRecovery, SinkWriter};
-use wasmill_engine::source::{Source, SourceReader};
 use wasmill_model::function::Description;
+use wasmill_server::host::connectors;
 use wasmill_server::job::file::StateBackend;
 use wasmill_server::job::lower::{LowerOptions, PluginLookup, ResolvedPlugin, lower};
 use wasmill_server::job::parse;
@@ -28,58 +22,6 @@ fn seeds() -> Vec<Vec<u8>> {
         contents_below("plugins/nexmark/jobs"),
     ]
     .concat()
-}
-
-/// Connectors that are never started.
-struct Nothing;
-
-impl Source for Nothing {
-    fn reader(
-        &self,
-        _: &RuntimeContext,
-        _: Option<Vec<Vec<u8>>>,
-    ) -> Result<Box<dyn SourceReader>, TaskError> {
-        Err(TaskError::host("never started"))
-    }
-
-    fn is_replayable(&self) -> bool {
-        true
-    }
-
-    fn is_bounded(&self) -> bool {
-        true
-    }
-}
-
-impl Sink for Nothing {
-    fn writer(&self, _: &RuntimeContext) -> Result<Box<dyn SinkWriter>, TaskError> {
-        Err(TaskError::host("never started"))
-    }
-
-    fn recover(&self, _: &SinkRecovery) -> Result<(), TaskError> {
-        Ok(())
-    }
-
-    fn guarantee(&self) -> SinkGuarantee {
-        SinkGuarantee::AtLeastOnce
-    }
-}
-
-fn registry() -> Registry {
-    let mut registry = Registry::default();
-    for name in ["files", "datagen", "nexmark"] {
-        registry.sources.insert(
-            name.to_owned(),
-            Box::new(|_, _| Ok(Arc::new(Nothing) as Arc<dyn Source>)),
-        );
-    }
-    for name in ["files", "print"] {
-        registry.sinks.insert(
-            name.to_owned(),
-            Box::new(|_, _| Ok(Arc::new(Nothing) as Arc<dyn Sink>)),
-        );
-    }
-    registry
 }
 
 struct Words;
@@ -126,7 +68,7 @@ fn run(data: &[u8]) {
         parallelism: None,
         slots: 4,
     };
-    match lower(&job, &registry(), &Words, options) {
+    match lower(&job, &connectors(), &Words, options) {
         Ok(lowered) => assert!(!lowered.graph.operators.is_empty()),
         Err(error) => named(error.to_string()),
     }

@@ -17,7 +17,7 @@ use wasmill_state::memory::{MemoryBackend, SEGMENTS, SegmentRule};
 use wasmill_state::native::{FilesWanted, NativeState};
 use wasmill_state::testing::contents::Contents;
 use wasmill_state::testing::files::MemoryFiles;
-use wasmill_state::testing::operations::{self, Run};
+use wasmill_state::testing::operations::{self, Fate, Operation, Run};
 use wasmill_state::testing::plain_store::PlainBackends;
 use wasmill_state::testing::{MAX_PARALLELISM, declaration, state_key};
 use wasmill_state::timers::{TimeDomain, Timer, TimerQueue};
@@ -35,12 +35,27 @@ fn make_deltas(range: KeyGroupRange) -> Box<dyn KeyedStateBackend> {
     Box::new(MemoryBackend::new(range, MAX_PARALLELISM).with_segments(SegmentRule::ALWAYS))
 }
 
+/// Any of them, or a step of a checkpoint in files.
+fn operation_or_checkpoint() -> impl Strategy<Value = Operation> {
+    let fate = prop_oneof![
+        4 => Just(Fate::Completed),
+        1 => Just(Fate::Aborted),
+        1 => Just(Fate::Lost),
+    ];
+    prop_oneof![
+        36 => drawn::operation(),
+        8 => Just(Operation::Checkpoint),
+        9 => fate.prop_map(Operation::End),
+        1 => (1u8..6, prop::bool::weighted(0.3)).prop_map(|(parallelism, other)| Operation::Restore(parallelism, other)),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn any_sequence_of_checkpoints_restores_to_what_was_frozen_on_any_backend(
-        operations in prop::collection::vec(drawn::operation_or_checkpoint(), 0..250),
+        operations in prop::collection::vec(operation_or_checkpoint(), 0..250),
     ) {
         let plain = Arc::new(PlainBackends { cache_bytes: 100_000 });
         let memory = MemoryBackends::reading(plain.clone()).with_segments(SegmentRule::ALWAYS);

@@ -1,7 +1,7 @@
 //! Operations on a backend as a property test draws them.
 
 use proptest::prelude::*;
-use wasmill_state::testing::operations::{Fate, Operation, Target};
+use wasmill_state::testing::operations::{Operation, Target};
 
 fn target() -> impl Strategy<Value = Target> {
     (any::<u8>(), 0u8..30, 0u8..5, any::<u8>()).prop_map(|(state, key, namespace, map_key)| Target {
@@ -29,21 +29,5 @@ pub(crate) fn operation() -> impl Strategy<Value = Operation> {
         2 => Just(Operation::WriteOldest),
         1 => Just(Operation::Check),
         1 => (1u8..6).prop_map(Operation::Rescale),
-    ]
-}
-
-/// Any of them, or a step of a checkpoint in files.
-#[allow(dead_code, reason = "not every test binary draws them")]
-pub(crate) fn operation_or_checkpoint() -> impl Strategy<Value = Operation> {
-    let fate = prop_oneof![
-        4 => Just(Fate::Completed),
-        1 => Just(Fate::Aborted),
-        1 => Just(Fate::Lost),
-    ];
-    prop_oneof![
-        36 => operation(),
-        8 => Just(Operation::Checkpoint),
-        9 => fate.prop_map(Operation::End),
-        1 => (1u8..6, prop::bool::weighted(0.3)).prop_map(|(parallelism, other)| Operation::Restore(parallelism, other)),
     ]
 }
