@@ -1,9 +1,8 @@
 //! The backend in memory: keyed state in tables of pages, one for each state and key group.
 //!
-//! Value, reducing, aggregating and list states lie in 16 KiB pages found by a hash index; map states
-//! in persistent ordered trees. Invariant: a snapshot takes pointers; what it shares is
-//! copied piece by piece when it is written to later, a page or a path of a tree at a time, so no batch
-//! waits for a checkpoint. Where a checkpoint may be built on, what changes is noted from then on (`segments.rs`), and a
+//! Entries of all kinds of state lie in 16 KiB pages found by a hash index; map states have the order of their keys beside
+//! that. Invariant: a snapshot takes pointers; what it shares is copied a page at a time when it is written to later, so no
+//! batch waits for a checkpoint. Where a checkpoint may be built on, what changes is noted from then on (`segments.rs`), and a
 //! later one takes that alone: by pointers too, or copied where that is less. Nothing here depends on addresses, time or random numbers: the same calls give
 //! the same results and the same snapshot.
 
@@ -24,13 +23,12 @@ use wasmill_model::key::{KeyGroup, KeyGroupRange, MaxParallelism};
 use self::batch::BatchError;
 use self::frozen::{FrozenMemory, FrozenTables};
 use self::list::{ListTable, list_key};
-use self::ordered::MapTable;
+use self::ordered::{MapKey, MapTable};
 use self::segments::Segments;
 pub use self::segments::{SEGMENTS, SegmentRule, read_segments};
 use self::table::{Epochs, Table, TableFull};
 use crate::backend::{
-    FrozenState, KeyedStateBackend, Locator, NONE, Page, StateError, StateId, StateKey, StateSize, Values,
-    Write,
+    FrozenState, KeyedStateBackend, Page, StateError, StateId, StateKey, StateSize, Values, Write,
 };
 use crate::native::{FilesWanted, NativeSnapshot};
 use crate::snapshot::Entries;
@@ -76,7 +74,7 @@ impl MemoryBackend {
 
 fn tables(kind: StateKind, groups: usize, epochs: &Epochs) -> Tables {
     match kind {
-        StateKind::Map => Tables::Maps((0..groups).map(|_| MapTable::default()).collect()),
+        StateKind::Map => Tables::Maps((0..groups).map(|_| MapTable::new(epochs)).collect()),
         StateKind::List => Tables::Lists((0..groups).map(|_| ListTable::new(epochs)).collect()),
         StateKind::Value | StateKind::Reducing | StateKind::Aggregating => {
             Tables::Values((0..groups).map(|_| Table::new(epochs)).collect())
@@ -111,18 +109,8 @@ impl KeyedStateBackend for MemoryBackend {
             Tables::Values(tables) => {
                 batch::get_many(tables, start, keys, out).map_err(|error| state.error(error))
             }
-            Tables::Maps(tables) => keys.iter().try_for_each(|key| {
-                let table = group(tables, start, key.group).map_err(|error| state.error(error))?;
-                encode(prefix, key, key.map_key);
-                match table.get(prefix) {
-                    Some(value) => batch::push(out, value, Locator::UNKNOWN),
-                    None => {
-                        out.lengths.push(NONE);
-                        out.locators.push(Locator::UNKNOWN);
-                    }
-                }
-                Ok(())
-            }),
+            Tables::Maps(tables) => batch::get_many_entries(tables, start, keys, (prefix, out))
+                .map_err(|error| state.error(error)),
             Tables::Lists(_) => state.unfit("get-many"),
         }
     }
@@ -137,10 +125,18 @@ impl KeyedStateBackend for MemoryBackend {
             Tables::Values(tables) => batch::write_batch(tables, start, writes),
             Tables::Maps(tables) => writes.iter().try_for_each(|write| {
                 let table = group_mut(tables, start, write.key.group)?;
-                encode(prefix, &write.key, write.key.map_key);
+                let StateKey {
+                    key,
+                    namespace,
+                    map_key,
+                    ..
+                } = write.key;
+                let key = MapKey::encode(prefix, key, namespace, map_key);
                 match write.value {
-                    Some(value) => table.put(prefix, value),
-                    None => table.remove(prefix),
+                    Some(value) => table
+                        .put(key, write.locator, value)
+                        .map_err(|TableFull| BatchError::Full(write.key.group))?,
+                    None => table.remove(key),
                 }
                 Ok(())
             }),
@@ -225,7 +221,7 @@ impl KeyedStateBackend for MemoryBackend {
         let Tables::Maps(tables) = &state.held else {
             return state.unfit("map-page");
         };
-        encode(prefix, &key, &[]);
+        encode(prefix, &key);
         group(tables, start, key.group)
             .map(|table| table.page(prefix, after, bytes_max, out))
             .map_err(|error| state.error(error))
@@ -234,7 +230,7 @@ impl KeyedStateBackend for MemoryBackend {
     fn clear(&mut self, id: StateId, key: StateKey<'_>) -> Result<(), StateError> {
         let start = self.range.start;
         let (state, prefix) = self.state(id)?;
-        encode(prefix, &key, &[]);
+        encode(prefix, &key);
         let cleared = match &mut state.held {
             Tables::Values(tables) => group_mut(tables, start, key.group).map(|table| {
                 table.remove(batch::table_key(&key));
@@ -251,7 +247,7 @@ impl KeyedStateBackend for MemoryBackend {
         let states = self.states.numbered_mut().map(|(id, state)| {
             let tables = match &mut state.held {
                 Tables::Values(tables) => FrozenTables::Values(tables.iter_mut().map(Table::share).collect()),
-                Tables::Maps(tables) => FrozenTables::Maps(tables.iter().map(MapTable::share).collect()),
+                Tables::Maps(tables) => FrozenTables::Maps(tables.iter_mut().map(MapTable::share).collect()),
                 Tables::Lists(tables) => {
                     FrozenTables::Lists(tables.iter_mut().map(ListTable::share).collect())
                 }
@@ -341,8 +337,7 @@ fn group_mut<T>(tables: &mut [T], start: u16, group: KeyGroup) -> Result<&mut T,
         .ok_or(BatchError::Group(group))
 }
 
-fn encode(out: &mut Vec<u8>, key: &StateKey<'_>, rest: &[u8]) {
+fn encode(out: &mut Vec<u8>, key: &StateKey<'_>) {
     out.clear();
     stored_key::encode_prefix(out, key.key, key.namespace);
-    out.extend_from_slice(rest);
 }

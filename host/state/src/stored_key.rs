@@ -8,11 +8,16 @@
 
 /// Appends the part that all entries of a (key, namespace) have in common.
 pub fn encode_prefix(out: &mut Vec<u8>, key: &[u8], namespace: &[u8]) {
-    out.reserve(8 + key.len() + namespace.len());
+    out.reserve(prefix_length(key, namespace));
     for part in [key, namespace] {
         out.extend_from_slice(&(part.len() as u32).to_be_bytes());
         out.extend_from_slice(part);
     }
+}
+
+/// How long that part is.
+pub(crate) fn prefix_length(key: &[u8], namespace: &[u8]) -> usize {
+    8 + key.len() + namespace.len()
 }
 
 /// The parts of a stored key.

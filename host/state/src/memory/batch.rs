@@ -7,6 +7,7 @@
 use wasmill_model::key::KeyGroup;
 
 use super::index::Location;
+use super::ordered::{MapTable, encode_all};
 use super::page::Header;
 use super::table::{Table, TableFull, TableKey};
 use super::{group, group_mut};
@@ -50,13 +51,49 @@ fn get_stage(
             .map_or(Ok(()), |key| Err(BatchError::Group(key.group)));
     };
     if keys.len() < STAGED_KEYS_MIN {
-        return get_each(tables, start, keys, out);
+        return keys.iter().try_for_each(|key| {
+            get(group(tables, start, key.group)?, table_key(key), out);
+            Ok(())
+        });
     }
     let mut stage = [Lookup::new(first, table_key(key)); STAGE_KEYS];
     let stage = &mut stage[..keys.len()];
     for (key, lookup) in keys.iter().zip(&mut *stage) {
         *lookup = Lookup::new(group(tables, start, key.group)?, table_key(key));
     }
+    run(stage, out);
+    Ok(())
+}
+
+/// Reads map entries; their stored keys are put together in `scratch`.
+pub(super) fn get_many_entries(
+    tables: &[MapTable],
+    start: u16,
+    keys: &[StateKey<'_>],
+    (scratch, out): (&mut Vec<u8>, &mut Values),
+) -> Result<(), BatchError> {
+    for keys in keys.chunks(STAGE_KEYS) {
+        let Some(first) = tables.first() else {
+            return Err(BatchError::Group(keys[0].group));
+        };
+        for key in keys {
+            group(tables, start, key.group)?;
+        }
+        let mut stage = [Lookup::new(first.entries(), TableKey::NONE); STAGE_KEYS];
+        let stage = &mut stage[..keys.len()];
+        encode_all(scratch, keys, |number, key| {
+            let table = group(tables, start, keys[number].group);
+            if let Ok(table) = table {
+                stage[number] = Lookup::new(table.entries(), key);
+            }
+        });
+        run(stage, out);
+    }
+    Ok(())
+}
+
+/// Takes lookups through all stages.
+fn run(stage: &mut [Lookup<'_>], out: &mut Values) {
     // Loops of hardly more than a load: the shorter they are, the more loads are under way at once.
     for lookup in &mut *stage {
         lookup.home = lookup.at_home.first().copied().unwrap_or(0);
@@ -79,23 +116,18 @@ fn get_stage(
             push_bytes(&mut out.bytes, value);
         }
     }
-    out.lengths.extend_from_slice(&lengths[..keys.len()]);
-    out.locators.extend_from_slice(&locators[..keys.len()]);
-    Ok(())
+    out.lengths.extend_from_slice(&lengths[..stage.len()]);
+    out.locators.extend_from_slice(&locators[..stage.len()]);
 }
 
-fn get_each(tables: &[Table], start: u16, keys: &[StateKey<'_>], out: &mut Values) -> Result<(), BatchError> {
-    for key in keys {
-        let (table, key) = (group(tables, start, key.group)?, table_key(key));
-        match table.search(key) {
-            Some((location, value)) => push(out, value, table.locator(location)),
-            None => {
-                out.lengths.push(NONE);
-                out.locators.push(Locator::UNKNOWN);
-            }
+fn get(table: &Table, key: TableKey<'_>, out: &mut Values) {
+    match table.search(key) {
+        Some((location, value)) => push(out, value, table.locator(location)),
+        None => {
+            out.lengths.push(NONE);
+            out.locators.push(Locator::UNKNOWN);
         }
     }
-    Ok(())
 }
 
 /// One key on its way through the stages.
@@ -135,7 +167,7 @@ fn push_bytes(bytes: &mut Vec<u8>, value: &[u8]) {
 }
 
 /// Appends a value that was found.
-pub(super) fn push(out: &mut Values, value: &[u8], locator: Locator) {
+fn push(out: &mut Values, value: &[u8], locator: Locator) {
     out.lengths.push(value.len() as u32);
     out.locators.push(locator);
     push_bytes(&mut out.bytes, value);

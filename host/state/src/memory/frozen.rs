@@ -1,6 +1,6 @@
 //! What the memory backend held at one instant, on its way into a snapshot.
 //!
-//! Invariant: it owns all that it writes; pages and trees go group by group as they are written, so that
+//! Invariant: it owns all that it writes; pages go group by group as they are written, so that
 //! memory taken by copy-on-write comes back while the rest is still being written.
 
 use std::sync::Arc;
@@ -9,16 +9,16 @@ use wasmill_model::function::StateDeclaration;
 use wasmill_model::key::{KeyGroup, KeyGroupRange};
 
 use super::list::{Chunk, FrozenLists};
-use super::ordered::FrozenMap;
 use super::page::{PageBytes, walk};
 use crate::backend::{FrozenState, StateError, StateId};
 use crate::snapshot::SnapshotWriter;
-use crate::stored_key::{self, StoredKey};
+use crate::stored_key;
 
 /// Tables of one state, by group.
 pub(super) enum FrozenTables {
     Values(Vec<Vec<Arc<PageBytes>>>),
-    Maps(Vec<FrozenMap>),
+    /// As values, under the stored prefix of key and namespace and the map key.
+    Maps(Vec<Vec<Arc<PageBytes>>>),
     Lists(Vec<FrozenLists>),
 }
 
@@ -63,11 +63,13 @@ pub(super) fn write_values(
 pub(super) fn write_maps(
     writer: &mut SnapshotWriter<'_>,
     state: u16,
-    table: FrozenMap,
+    pages: Vec<Arc<PageBytes>>,
 ) -> Result<(), StateError> {
-    table.iter().try_for_each(|(stored, value)| {
-        let parts = parts(stored)?;
-        writer.map_entry(state, parts.key, parts.namespace, parts.rest, value)
+    let mut slots: Vec<_> = pages.iter().flat_map(|page| walk(page.get())).collect();
+    slots.sort_unstable_by_key(|slot| (slot.key, slot.namespace));
+    slots.into_iter().try_for_each(|slot| {
+        let (key, namespace) = of_prefix(slot.key)?;
+        writer.map_entry(state, key, namespace, slot.namespace, slot.value)
     })
 }
 
@@ -102,7 +104,10 @@ fn write_chunk(
     writer.list_run(state, key, namespace, chunk.count, chunk.elements())
 }
 
-pub(super) fn parts(stored: &[u8]) -> Result<StoredKey<'_>, StateError> {
-    stored_key::decode(stored)
-        .ok_or_else(|| StateError::Corrupt("a stored key in memory is broken".to_owned()))
+/// Key and namespace of a stored prefix.
+pub(super) fn of_prefix(stored: &[u8]) -> Result<(&[u8], &[u8]), StateError> {
+    match stored_key::decode(stored) {
+        Some(parts) => Ok((parts.key, parts.namespace)),
+        None => Err(StateError::Corrupt("a stored key in memory is broken".to_owned())),
+    }
 }

@@ -1,141 +1,136 @@
-//! Entries of one map state in one key group, in the byte order of their stored keys.
+//! Entries of one map state in one key group.
 //!
-//! Invariants: it is a persistent tree whose leaves are reference-counted, so a clone takes no time, and
-//! a write after it copies one path and shares the rest with the clone; an entry whose stamp is that of the table has
-//! been noted as changed since the last freeze.
+//! Single entries are found by hash, under the stored prefix of key and namespace and the map key; what walks a map in the
+//! byte order of its keys has their order beside that. Invariants: the order names just the entries of the table; it changes
+//! only when an entry comes or goes, so reads and overwrites cost what they cost a value state.
 
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use imbl::OrdMap;
+use xxhash_rust::xxh3::xxh3_64;
 
-use super::changes::{Changes, Freeze, Lot};
-use crate::backend::{PAGE_ENTRY_BYTES, Page};
-use crate::snapshot::append_element;
+use super::changes::Freeze;
+use super::page::PageBytes;
+use super::table::{Epochs, FrozenTable, Table, TableFull, TableKey};
+use crate::backend::{Locator, PAGE_ENTRY_BYTES, Page, StateKey};
+use crate::stored_key;
 
-/// Memory that a tree takes for an entry beside key and value, estimated: two reference counts, two
-/// pointers, a stamp, allocations rounded up, and leaves that are three quarters full.
-const ENTRY_OVERHEAD_BYTES: usize = 100;
+/// Memory that the order takes for an entry beside its stored key, estimated: pointer and length in leaves that are
+/// two thirds full, and the rounding up of an allocation.
+const ORDER_OVERHEAD_BYTES: usize = 40;
 
-/// Changes of a small table take up to so many bytes before they are given up.
-const NOTED_BYTES_MIN: usize = 1 << 20;
-
-/// Before each value.
-const STAMP_BYTES: usize = size_of::<u32>();
-
-/// Map entries by stored key. A value lies behind the stamp of the table at the time of its last write.
-#[derive(Default)]
+/// Map entries by stored key.
 pub(super) struct MapTable {
-    entries: OrdMap<Arc<[u8]>, Arc<[u8]>>,
-    bytes: usize,
-    /// Another one after each freeze that may be built on.
-    stamp: u32,
-    /// Once there was such a freeze.
-    changes: Option<Box<Changes<MapLot>>>,
+    entries: Table,
+    order: BTreeSet<Box<[u8]>>,
+    /// Of all keys in the order.
+    order_bytes: usize,
 }
 
-/// Stored keys that were put or removed between two freezes, each as an element of a run.
-#[derive(Default)]
-struct MapLot {
-    keys: Arc<Vec<u8>>,
-    count: usize,
+/// A stored key, and where the prefix of its key and namespace ends.
+#[derive(Clone, Copy)]
+pub(super) struct MapKey<'a> {
+    stored: &'a [u8],
+    prefix: usize,
 }
 
-impl Lot for MapLot {
-    fn bytes(&self) -> usize {
-        self.keys.capacity()
+impl<'a> MapKey<'a> {
+    /// Puts it together in `out`.
+    pub(super) fn encode(out: &'a mut Vec<u8>, key: &[u8], namespace: &[u8], map_key: &[u8]) -> Self {
+        out.clear();
+        let prefix = append(out, (key, namespace), map_key);
+        Self { stored: out, prefix }
     }
 
-    fn len(&self) -> usize {
-        self.count
-    }
-}
-
-/// What a table held when it was frozen.
-#[derive(Clone, Default)]
-pub(super) struct FrozenMap(OrdMap<Arc<[u8]>, Arc<[u8]>>);
-
-impl FrozenMap {
-    /// All entries in order of stored keys.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let entries = self.0.iter();
-        entries.map(|(stored, stamped)| (&**stored, value_of(stamped)))
-    }
-
-    pub(super) fn get(&self, stored: &[u8]) -> Option<&[u8]> {
-        self.0.get(stored).map(|stamped| value_of(stamped))
-    }
-}
-
-/// A table on its way into a checkpoint that may be built on.
-pub(super) struct FrozenMapTable {
-    pub(super) entries: FrozenMap,
-    /// Stored keys that have changed since the base, each as an element of a run; `None`: all is wanted.
-    pub(super) changed: Option<Vec<Arc<Vec<u8>>>>,
-}
-
-impl Default for FrozenMapTable {
-    fn default() -> Self {
-        Self {
-            entries: FrozenMap::default(),
-            changed: Some(Vec::new()),
+    fn table(self) -> TableKey<'a> {
+        let (key, namespace) = self.stored.split_at(self.prefix);
+        TableKey {
+            hash: xxh3_64(self.stored) as u32,
+            key,
+            namespace,
         }
     }
 }
 
-fn value_of(stamped: &[u8]) -> &[u8] {
-    stamped.get(STAMP_BYTES..).unwrap_or_default()
+/// Appends a stored key. The length of its prefix.
+fn append(out: &mut Vec<u8>, (key, namespace): (&[u8], &[u8]), map_key: &[u8]) -> usize {
+    let start = out.len();
+    stored_key::encode_prefix(out, key, namespace);
+    let prefix = out.len() - start;
+    out.extend_from_slice(map_key);
+    prefix
+}
+
+/// Stored keys of several entries, one behind another in `out`; each is given to `each` with its number.
+pub(super) fn encode_all<'a>(
+    out: &'a mut Vec<u8>,
+    keys: &[StateKey<'_>],
+    mut each: impl FnMut(usize, TableKey<'a>),
+) {
+    out.clear();
+    for key in keys {
+        append(out, (key.key, key.namespace), key.map_key);
+    }
+    let mut rest = &out[..];
+    for (number, key) in keys.iter().enumerate() {
+        let prefix = stored_key::prefix_length(key.key, key.namespace);
+        let (stored, behind) = rest.split_at(prefix + key.map_key.len());
+        rest = behind;
+        each(number, MapKey { stored, prefix }.table());
+    }
 }
 
 impl MapTable {
+    pub(super) fn new(epochs: &Epochs) -> Self {
+        Self {
+            entries: Table::new(epochs),
+            order: BTreeSet::new(),
+            order_bytes: 0,
+        }
+    }
+
+    /// What single entries are looked for in.
+    pub(super) fn entries(&self) -> &Table {
+        &self.entries
+    }
+
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
 
     pub(super) fn bytes(&self) -> usize {
-        let changes = self.changes.as_ref().map_or(0, |changes| changes.bytes());
-        self.bytes + self.entries.len() * ENTRY_OVERHEAD_BYTES + changes
+        self.entries.bytes() + self.order_bytes + self.order.len() * ORDER_OVERHEAD_BYTES
     }
 
-    pub(super) fn get(&self, stored: &[u8]) -> Option<&[u8]> {
-        self.entries.get(stored).map(|stamped| value_of(stamped))
-    }
-
-    pub(super) fn put(&mut self, stored: &[u8], value: &[u8]) {
-        let stamp = self.stamp.to_ne_bytes();
-        let Some(present) = self.entries.get_mut(stored) else {
-            self.bytes += stored.len() + value.len();
-            self.entries.insert(Arc::from(stored), stamped(stamp, value));
-            self.note(stored);
-            return;
-        };
-        self.bytes = self.bytes - value_of(present).len() + value.len();
-        let is_noted = present.starts_with(&stamp);
-        match Arc::get_mut(present).filter(|bytes| bytes.len() == STAMP_BYTES + value.len()) {
-            Some(bytes) => {
-                bytes[..STAMP_BYTES].copy_from_slice(&stamp);
-                bytes[STAMP_BYTES..].copy_from_slice(value);
-            }
-            None => *present = stamped(stamp, value),
+    pub(super) fn put(&mut self, key: MapKey<'_>, locator: Locator, value: &[u8]) -> Result<(), TableFull> {
+        let count = self.entries.len();
+        self.entries.put(key.table(), locator, value)?;
+        if self.entries.len() > count {
+            self.order_bytes += key.stored.len();
+            self.order.insert(Box::from(key.stored));
         }
-        if !is_noted {
-            self.note(stored);
-        }
+        Ok(())
     }
 
-    pub(super) fn remove(&mut self, stored: &[u8]) {
-        if let Some((key, value)) = self.entries.remove_with_key(stored) {
-            self.bytes -= key.len() + value_of(&value).len();
-            if !value.starts_with(&self.stamp.to_ne_bytes()) {
-                self.note(stored);
-            }
+    pub(super) fn remove(&mut self, key: MapKey<'_>) {
+        if self.entries.remove(key.table()) {
+            self.order_bytes -= key.stored.len();
+            self.order.remove(key.stored);
         }
     }
 
     /// Removes all entries whose stored key begins with `prefix`.
     pub(super) fn clear(&mut self, prefix: &[u8]) {
-        let keys: Vec<Arc<[u8]>> = keys_of(&self.entries, prefix).cloned().collect();
-        keys.iter().for_each(|key| self.remove(key));
+        let from_prefix = (Bound::Included(prefix), Bound::Unbounded);
+        let keys = self.order.range::<[u8], _>(from_prefix);
+        let keys: Vec<Box<[u8]>> = keys.take_while(|key| key.starts_with(prefix)).cloned().collect();
+        for stored in &keys {
+            self.remove(MapKey {
+                stored,
+                prefix: prefix.len(),
+            });
+        }
     }
 
     /// Fills `out` with the entries of `prefix` after the map key `after`.
@@ -146,14 +141,20 @@ impl MapTable {
             None => Bound::Included(&*start),
         };
         let mut bytes = 0;
-        for (stored, stamped) in self.entries.range::<_, [u8]>((bound, Bound::Unbounded)) {
+        for stored in self.order.range::<[u8], _>((bound, Bound::Unbounded)) {
             let Some(map_key) = stored.strip_prefix(prefix) else {
                 break;
             };
             if bytes >= bytes_max && !out.entries.is_empty() {
                 return;
             }
-            let value = value_of(stamped);
+            let key = MapKey {
+                stored,
+                prefix: prefix.len(),
+            };
+            let Some(value) = self.entries.get(key.table()) else {
+                continue;
+            };
             bytes += map_key.len() + value.len() + PAGE_ENTRY_BYTES;
             out.entries.push((map_key.to_vec(), value.to_vec()));
         }
@@ -161,69 +162,46 @@ impl MapTable {
     }
 
     /// What it holds now.
-    pub(super) fn share(&self) -> FrozenMap {
-        FrozenMap(self.entries.clone())
+    pub(super) fn share(&mut self) -> Vec<Arc<PageBytes>> {
+        self.entries.share()
     }
 
     /// How many entries have changed, some perhaps counted twice; all where that is not known.
     pub(super) fn changed(&self) -> usize {
-        let changes = self.changes.as_ref();
-        changes.map_or(self.len(), |changes| changes.len())
+        self.entries.changed()
     }
 
     /// What goes into a checkpoint that may be built on.
-    pub(super) fn freeze(&mut self, freeze: Freeze) -> FrozenMapTable {
-        self.stamp = self.stamp.wrapping_add(1);
-        let bytes = self.bytes + self.entries.len() * ENTRY_OVERHEAD_BYTES;
-        let entries = self.share();
-        let Some(changes) = &mut self.changes else {
-            self.changes = Some(Box::new(Changes::since(freeze.checkpoint)));
-            return FrozenMapTable {
-                entries,
-                changed: None,
-            };
-        };
-        let is_known = changes.close(freeze);
-        let keys = changes.lots().map(|lot| Arc::clone(&lot.keys));
-        let changed = is_known.then(|| keys.collect());
-        changes.bound(freeze, bytes);
-        FrozenMapTable { entries, changed }
+    pub(super) fn freeze(&mut self, freeze: Freeze) -> FrozenTable {
+        let is_known = self.entries.end_lot(freeze);
+        self.entries.frozen(freeze, is_known)
     }
+}
 
-    /// An entry is or was another than at the last freeze.
-    fn note(&mut self, stored: &[u8]) {
-        let Some(changes) = &mut self.changes else {
-            return;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_goes_with_its_entries() {
+        let mut table = MapTable::new(&Epochs::default());
+        let mut scratch = Vec::new();
+        let mut key = |at: u16| {
+            MapKey::encode(&mut scratch, b"key", b"", &at.to_be_bytes())
+                .stored
+                .to_vec()
         };
-        let lot = &mut changes.open;
-        append_element(Arc::make_mut(&mut lot.keys), stored);
-        lot.count += 1;
-        // Entries that come and go are named each time: then it is as well to write the table whole.
-        let bytes_max = NOTED_BYTES_MIN.max(2 * self.bytes);
-        if lot.keys.len() > bytes_max {
-            self.changes = None;
+        let keys: Vec<Vec<u8>> = (0..500).map(&mut key).collect();
+        let prefix = stored_key::prefix_length(b"key", b"");
+        for value in [&b"first"[..], b"second"] {
+            for stored in &keys {
+                table
+                    .put(MapKey { stored, prefix }, Locator::UNKNOWN, value)
+                    .unwrap();
+            }
+            assert_eq!((table.len(), table.order.len()), (500, 500));
         }
+        table.clear(&keys[0][..prefix]);
+        assert_eq!((table.len(), table.order.len(), table.order_bytes), (0, 0, 0));
     }
-}
-
-fn stamped(stamp: [u8; STAMP_BYTES], value: &[u8]) -> Arc<[u8]> {
-    // The usual small value without an allocation but the one that stays.
-    let mut small = [0; 128];
-    let length = STAMP_BYTES + value.len();
-    if let Some(bytes) = small.get_mut(..length) {
-        bytes[..STAMP_BYTES].copy_from_slice(&stamp);
-        bytes[STAMP_BYTES..].copy_from_slice(value);
-        return Arc::from(&*bytes);
-    }
-    [&stamp, value].concat().into()
-}
-
-fn keys_of<'a>(
-    entries: &'a OrdMap<Arc<[u8]>, Arc<[u8]>>,
-    prefix: &'a [u8],
-) -> impl Iterator<Item = &'a Arc<[u8]>> {
-    entries
-        .range::<_, [u8]>((Bound::Included(prefix), Bound::Unbounded))
-        .map(|(key, _)| key)
-        .take_while(move |key| key.starts_with(prefix))
 }

@@ -7,11 +7,11 @@ use wasmill_model::key::{self, KeyGroup};
 
 use super::batch::BatchError;
 use super::list::ListKey;
+use super::ordered::MapKey;
 use super::table::{TableFull, TableKey};
 use super::{Tables, group_mut};
 use crate::backend::{Locator, StateError};
 use crate::snapshot::{Entries, Entry};
-use crate::stored_key;
 
 /// Adds the entries of one block. `prefix` is memory for stored keys.
 pub(super) fn entries(
@@ -46,10 +46,11 @@ pub(super) fn entries(
                 },
                 Tables::Maps(tables),
             ) => {
-                prefix.clear();
-                stored_key::encode_prefix(prefix, key, namespace);
-                prefix.extend_from_slice(map_key);
-                group_mut(tables, start, group).map(|table| table.put(prefix, value))
+                let map_key = MapKey::encode(prefix, key, namespace, map_key);
+                group_mut(tables, start, group).and_then(|table| {
+                    let put = table.put(map_key, Locator::UNKNOWN, value);
+                    put.map_err(|TableFull| BatchError::Full(group))
+                })
             }
             (
                 Entry::List {

@@ -258,8 +258,9 @@ fn freeze_tables(tables: &mut Tables, freeze: Freeze) -> SegmentTables {
 fn replaced(states: &[SegmentTables], range: KeyGroupRange) -> Vec<Replaced> {
     let of = |(state, tables): (u16, &SegmentTables)| {
         let is_whole: Vec<bool> = match tables {
-            SegmentTables::Values(tables) => tables.iter().map(FrozenTable::is_whole).collect(),
-            SegmentTables::Maps(tables) => tables.iter().map(|table| table.changed.is_none()).collect(),
+            SegmentTables::Values(tables) | SegmentTables::Maps(tables) => {
+                tables.iter().map(FrozenTable::is_whole).collect()
+            }
             SegmentTables::Lists(tables) => tables.iter().map(|table| table.open.is_whole()).collect(),
         };
         let groups = range.iter().zip(is_whole);

@@ -49,6 +49,13 @@ pub(crate) struct TableKey<'a> {
 }
 
 impl<'a> TableKey<'a> {
+    /// Of no entry.
+    pub(super) const NONE: Self = Self {
+        hash: 0,
+        key: &[],
+        namespace: &[],
+    };
+
     /// Of the lower half of the key's hash.
     #[inline]
     pub(crate) fn new(key_hash: u32, key: &'a [u8], namespace: &'a [u8]) -> Self {

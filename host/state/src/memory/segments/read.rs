@@ -9,11 +9,11 @@ use wasmill_model::key::{self, KeyGroup, KeyGroupRange, MaxParallelism};
 use crate::backend::{KeyedStateBackend, SnapshotFile, StateError, StateId};
 use crate::memory::batch::BatchError;
 use crate::memory::list::{Chunk, ListKey};
+use crate::memory::ordered::MapKey;
 use crate::memory::table::{TableFull, TableKey};
 use crate::memory::{MemoryBackend, Tables, group_mut, tables};
 use crate::native::{NativeState, copy_groups};
 use crate::snapshot::{ChunkEntry, Continues, SegmentBlock, SnapshotReader};
-use crate::stored_key;
 use crate::timers::{TimeDomain, TimerQueue};
 
 /// Adds to a backend and its timers what the segments of a checkpoint hold of its groups.
@@ -226,10 +226,7 @@ impl MemoryBackend {
             (SegmentBlock::Removed { entries, .. }, Tables::Maps(tables)) => group_mut(tables, start, group)
                 .map(|table| {
                     for [key, namespace, map_key] in entries {
-                        prefix.clear();
-                        stored_key::encode_prefix(prefix, key, namespace);
-                        prefix.extend_from_slice(map_key);
-                        table.remove(prefix);
+                        table.remove(MapKey::encode(prefix, key, namespace, map_key));
                     }
                 }),
             (SegmentBlock::Removed { entries, .. }, Tables::Lists(tables)) => group_mut(tables, start, group)

@@ -8,9 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Segment;
 use crate::backend::StateError;
-use crate::memory::frozen::{parts, take, write_maps, write_values};
+use crate::memory::frozen::{of_prefix, take, write_maps, write_values};
 use crate::memory::list::{Chunk, FrozenListTable};
-use crate::memory::ordered::FrozenMapTable;
 use crate::memory::page::{read_slot, walk};
 use crate::memory::table::{FrozenTable, TableChanges};
 use crate::native::{FileSink, FrozenFiles};
@@ -20,7 +19,7 @@ use crate::timers::{TimeDomain, TimerChanges, TimerQueue};
 /// Tables of one state, by group.
 pub(super) enum SegmentTables {
     Values(Vec<FrozenTable>),
-    Maps(Vec<FrozenMapTable>),
+    Maps(Vec<FrozenTable>),
     Lists(Vec<FrozenListTable>),
 }
 
@@ -99,11 +98,16 @@ fn write_removed(
     index: usize,
 ) -> Result<(), StateError> {
     match tables {
-        SegmentTables::Values(tables) => write_removed_keys(writer, state, tables.get(index)),
-        SegmentTables::Maps(tables) => write_removed_map_keys(writer, state, tables.get(index)),
+        SegmentTables::Values(tables) => {
+            for_each_removed(tables.get(index), |parts| writer.removed(state, &parts))
+        }
+        SegmentTables::Maps(tables) => for_each_removed(tables.get(index), |[prefix, map_key]| {
+            let (key, namespace) = of_prefix(prefix)?;
+            writer.removed(state, &[key, namespace, map_key])
+        }),
         SegmentTables::Lists(tables) => {
             let open = tables.get(index).map(|table| &table.open);
-            write_removed_keys(writer, state, open)
+            for_each_removed(open, |parts| writer.removed(state, &parts))
         }
     }
 }
@@ -121,19 +125,13 @@ fn write_put(
                 writer.value(state, key, namespace, value)
             }),
         },
-        SegmentTables::Maps(tables) => {
-            let FrozenMapTable { entries, changed } = take(tables, index);
-            let Some(logs) = changed else {
-                return write_maps(writer, state, entries);
-            };
-            for_each_changed(&logs, |stored| match entries.get(stored) {
-                Some(value) => {
-                    let parts = parts(stored)?;
-                    writer.map_entry(state, parts.key, parts.namespace, parts.rest, value)
-                }
-                None => Ok(()),
-            })
-        }
+        SegmentTables::Maps(tables) => match take(tables, index) {
+            FrozenTable::Whole(pages) => write_maps(writer, state, pages),
+            FrozenTable::Changes(changes) => for_each_put(&changes, |prefix, map_key, value| {
+                let (key, namespace) = of_prefix(prefix)?;
+                writer.map_entry(state, key, namespace, map_key, value)
+            }),
+        },
         SegmentTables::Lists(tables) => {
             let FrozenListTable { open, closed } = take(tables, index);
             write_chunks(writer, state, closed, false)?;
@@ -174,54 +172,16 @@ fn for_each_put(
     Ok(())
 }
 
-fn write_removed_keys(
-    writer: &mut SnapshotWriter<'_>,
-    state: u16,
+/// Key and namespace, as the table has them, of each entry that is gone.
+fn for_each_removed(
     table: Option<&FrozenTable>,
+    mut each: impl FnMut([&[u8]; 2]) -> Result<(), StateError>,
 ) -> Result<(), StateError> {
     let Some(FrozenTable::Changes(changes)) = table else {
         return Ok(());
     };
     let mut logs = changes.removed.iter();
-    logs.try_for_each(|log| for_each_of::<2>(log, |parts| writer.removed(state, &parts)))
-}
-
-fn write_removed_map_keys(
-    writer: &mut SnapshotWriter<'_>,
-    state: u16,
-    table: Option<&FrozenMapTable>,
-) -> Result<(), StateError> {
-    let Some(FrozenMapTable {
-        entries,
-        changed: Some(logs),
-    }) = table
-    else {
-        return Ok(());
-    };
-    for_each_changed(logs, |stored| match entries.get(stored) {
-        None => {
-            let parts = parts(stored)?;
-            writer.removed(state, &[parts.key, parts.namespace, parts.rest])
-        }
-        Some(_) => Ok(()),
-    })
-}
-
-/// Each stored key once, in byte order.
-fn for_each_changed(
-    logs: &[Arc<Vec<u8>>],
-    mut each: impl FnMut(&[u8]) -> Result<(), StateError>,
-) -> Result<(), StateError> {
-    let mut keys = Vec::new();
-    for log in logs {
-        let mut rest = &log[..];
-        while let Some(stored) = take_bytes(&mut rest) {
-            keys.push(stored);
-        }
-    }
-    keys.sort_unstable();
-    keys.dedup();
-    keys.into_iter().try_for_each(&mut each)
+    logs.try_for_each(|log| for_each_of(log, &mut each))
 }
 
 fn write_chunks(
