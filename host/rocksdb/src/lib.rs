@@ -8,6 +8,7 @@
 //! | module | holds |
 //! |---|---|
 //! | this one | the host's memory, shared by all databases, and the backends of a job |
+//! | `closing` | which databases are open |
 //! | `directory` | local directories: whose they are, and when they go |
 //! | `settings` | what a host can be told |
 //! | `store` | one database as an ordered store |
@@ -16,6 +17,7 @@
 //! Invariant: all databases of a host share one block cache, and their write buffers are counted in it; all write-back
 //! caches share one bound.
 
+mod closing;
 mod directory;
 mod files;
 mod settings;
@@ -24,6 +26,7 @@ mod store;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use rocksdb::{Cache, WriteBufferManager};
 use wasmill_model::key::{KeyGroupRange, MaxParallelism};
@@ -35,6 +38,7 @@ use wasmill_state::store::OrderedStore;
 use wasmill_state::stored::{StoreSource, StoredBackend, read_store};
 use wasmill_state::timers::TimerQueue;
 
+use crate::closing::OpenDatabases;
 use crate::directory::{HostDirectory, TaskDirectory};
 pub use crate::settings::{CompactionStyle, Compression, Settings};
 use crate::store::{FORMAT, RocksStore};
@@ -48,10 +52,11 @@ pub struct RocksHost {
     open: AtomicUsize,
 }
 
-/// The block cache and the write buffers of all databases.
+/// The block cache and the write buffers of all databases, and which those are.
 struct Memory {
     blocks: Cache,
     buffers: WriteBufferManager,
+    databases: Arc<OpenDatabases>,
 }
 
 impl RocksHost {
@@ -69,11 +74,18 @@ impl RocksHost {
                     blocks.clone(),
                 ),
                 blocks,
+                databases: Arc::default(),
             },
             directory,
             settings,
             open: AtomicUsize::new(0),
         }))
+    }
+
+    /// Waits until all databases are closed, as they must be before the process ends; false where some is open after that
+    /// time.
+    pub fn wait_until_closed(&self, limit: Duration) -> bool {
+        self.memory.databases.wait_for_none(limit)
     }
 
     /// The backends of a job; its name is part of a path.

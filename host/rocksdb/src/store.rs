@@ -15,6 +15,7 @@ use wasmill_state::native::FrozenFiles;
 use wasmill_state::store::{Changes, Column, Keys, OrderedStore, StoreView, Visit};
 
 use crate::Memory;
+use crate::closing::OpenDatabase;
 use crate::directory::{OwnedDirectory, failed};
 use crate::files::RocksFiles;
 use crate::settings::{CompactionStyle, Compression, Settings};
@@ -39,6 +40,7 @@ struct Database {
     db: DB,
     // NOTE: dropped after `db`, in the order of the fields.
     directory: OwnedDirectory,
+    _open: OpenDatabase,
 }
 
 /// One database.
@@ -86,7 +88,11 @@ impl RocksStore {
         let mut writes = WriteOptions::default();
         writes.disable_wal(true);
         Ok(Self {
-            database: Arc::new(Database { db, directory }),
+            database: Arc::new(Database {
+                db,
+                directory,
+                _open: memory.databases.one_more(),
+            }),
             columns,
             writes,
             checkpoints: AtomicU64::new(0),

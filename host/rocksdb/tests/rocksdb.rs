@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmill_model::element::StateFormat;
 use wasmill_model::function::StateKind;
@@ -46,6 +47,38 @@ fn rocksdb_keeps_the_contract() {
         let backends = host.backends_of("job".to_owned());
         contract::run(|range| open(&*backends, 0, range));
     }
+}
+
+#[test]
+fn a_host_waits_for_its_databases_and_for_the_snapshots_that_read_them() {
+    let local = tempfile::tempdir().unwrap();
+    let host = RocksHost::open(settings(local.path(), 0)).unwrap();
+    assert!(host.wait_until_closed(Duration::ZERO));
+    let backends = host.backends_of("job".to_owned());
+    let mut backend = open(&*backends, 0, MAX_PARALLELISM.range_of(0, 1));
+    let id = backend
+        .register(&declaration("count", StateKind::Value, 1))
+        .unwrap();
+    let key = state_key(b"bkey", b"", b"");
+    let write = Write {
+        key,
+        value: Some(b"1"),
+        locator: Locator::UNKNOWN,
+    };
+    backend.write_batch(id, &[write]).unwrap();
+    assert!(!host.wait_until_closed(Duration::from_millis(1)));
+    let snapshot = backend.snapshot().unwrap();
+    drop(backend);
+    assert!(
+        !host.wait_until_closed(Duration::from_millis(1)),
+        "a snapshot reads it"
+    );
+    let closing = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(50));
+        drop(snapshot);
+    });
+    assert!(host.wait_until_closed(Duration::from_secs(60)));
+    closing.join().unwrap();
 }
 
 #[test]

@@ -390,7 +390,19 @@ impl Host {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        true
+        self.close(until.saturating_duration_since(Instant::now()))
+    }
+
+    /// After all jobs have ended: waits until their state is closed, as it must be before the process ends. Says whether
+    /// it is.
+    pub fn close(&self, limit: Duration) -> bool {
+        let is_closed = self.backends.wait_until_closed(limit);
+        if !is_closed {
+            tracing::warn!(
+                "state of a job is open still after {limit:?}: the process may end with an error of its threads"
+            );
+        }
+        is_closed
     }
 
     /// Persists a job's last status. False: it is not on disk, so that the next start resumes the job and needs

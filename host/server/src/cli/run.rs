@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use wasmill_model::id::JobId;
 
 use super::client::{Client, encode};
 use super::progress::{Progress, Snapshot, Summary};
@@ -167,7 +168,20 @@ fn embedded(
         .warnings
         .iter()
         .for_each(|warning| eprintln!("warning: {warning}"));
-    let job = host.job(submitted.id)?;
+    let watched = watch(context, args, &host, submitted.id, &stop);
+    host.close(host.settings().shutdown_timeout);
+    watched
+}
+
+/// Shows the job until it has ended or the process is asked to stop.
+fn watch(
+    context: &Context,
+    args: &RunArgs,
+    host: &Host,
+    id: JobId,
+    stop: &AtomicBool,
+) -> Result<(), CliError> {
+    let job = host.job(id)?;
     let mut progress = Progress::new(context.json);
     let mut drawn: Option<Instant> = None;
     while !job.is_ended() {
@@ -176,12 +190,12 @@ fn embedded(
             drawn = Some(Instant::now());
         }
         if stop.load(Ordering::Relaxed) {
-            return interrupted(&host, &job, args);
+            return interrupted(host, &job, args);
         }
         std::thread::sleep(LOOK_INTERVAL);
     }
     let summary = progress.finish(&snapshot(&job));
-    finish(context, &submitted.id.to_string(), &summary)
+    finish(context, &id.to_string(), &summary)
 }
 
 fn snapshot(job: &crate::host::job::Job) -> Snapshot {

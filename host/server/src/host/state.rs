@@ -4,6 +4,7 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use wasmill_model::id::JobId;
 use wasmill_rocksdb::RocksHost;
@@ -62,6 +63,17 @@ impl Backends {
             settings,
             opened: Mutex::new(None),
         }))
+    }
+
+    /// Waits until what jobs had open is closed; false where something is open after that time.
+    pub fn wait_until_closed(&self, limit: Duration) -> bool {
+        let opened = self
+            .0
+            .opened
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        opened.is_none_or(|rocksdb| rocksdb.wait_until_closed(limit))
     }
 
     /// The backends of a job, by the name in its settings. The error says what is wrong with the name, or with the
