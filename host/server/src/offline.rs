@@ -1,4 +1,4 @@
-//! State without a job (S9): listed, written out as JSON lines, read back, compared and edited.
+//! State without a job (S9): listed, written out as JSON lines or Parquet, read back, compared and edited.
 //!
 //! | module | holds |
 //! |---|---|
@@ -9,6 +9,7 @@
 //! | `sort` | putting entries in order in bounded memory |
 //! | `read`, `write` | savepoints |
 //! | `native` | entries in files of a backend |
+//! | `parquet` | a directory of Parquet files, with a row for each line |
 //! | `change`, `diff` | `import` and `edit`; `diff` |
 //!
 //! Invariant: nothing here holds more than one entry, one block of a file and one run of the sort at once, and what
@@ -21,6 +22,7 @@ pub mod document;
 mod identity;
 mod line;
 mod native;
+pub mod parquet;
 pub mod read;
 mod sort;
 mod typed;

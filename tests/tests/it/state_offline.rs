@@ -260,9 +260,8 @@ fn a_line_that_is_wrong_is_named_with_its_number_and_nothing_is_written() -> Res
     Ok(())
 }
 
-#[test]
-fn every_kind_of_state_timers_and_operator_state_come_back_from_lines_as_they_were() -> Result<()> {
-    let directory = tempfile::tempdir()?;
+/// The lines of a savepoint with every kind of entry.
+fn every_kind() -> Vec<String> {
     let head = json!({"savepoint": {
         "version": 1, "job-id": "00000000000000000000000000000001", "job-name": "kinds", "checkpoint": 3,
         "triggered-at": 5, "epoch": 2, "max-parallelism": 128, "plugins": {}
@@ -308,6 +307,13 @@ fn every_kind_of_state_timers_and_operator_state_come_back_from_lines_as_they_we
     lines.push(
         json!({"operator": "source", "operator-state": "offsets", "mode": "union", "subtask": 0, "element": "f:5"}).to_string(),
     );
+    lines
+}
+
+#[test]
+fn every_kind_of_state_timers_and_operator_state_come_back_from_lines_as_they_were() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let lines = every_kind();
     std::fs::write(directory.path().join("lines"), lines.join("\n"))?;
     let state = |arguments: &[&str]| cli::run(directory.path(), &[&["state"], arguments].concat())?.ok();
     state(&["import", "lines", "savepoint"])?;
@@ -351,6 +357,87 @@ fn every_kind_of_state_timers_and_operator_state_come_back_from_lines_as_they_we
     ensure!(state(&["diff", "savepoint", "again"])?.is_empty());
     let refused = cli::run(directory.path(), &["state", "import", "lines", "again"])?.refused()?;
     ensure!(refused.contains("`again` is there already"), "{refused}");
+    Ok(())
+}
+
+#[test]
+fn every_kind_of_entry_comes_back_from_parquet_as_it_was() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    std::fs::write(directory.path().join("lines"), every_kind().join("\n"))?;
+    let state = |arguments: &[&str]| cli::run(directory.path(), &[&["state"], arguments].concat());
+    state(&["import", "lines", "savepoint"])?.ok()?;
+    let parquet = ["export", "savepoint", "--format", "parquet"];
+    let refused = state(&parquet)?.refused()?;
+    ensure!(refused.contains("name it with `-o DIRECTORY`"), "{refused}");
+    state(&[&parquet[..], &["-o", "tables"]].concat())?.ok()?;
+    let refused = state(&[&parquet[..], &["-o", "tables"]].concat())?.refused()?;
+    ensure!(refused.contains("tables: File exists"), "{refused}");
+    for table in [
+        "timers",
+        "states/last",
+        "states/old",
+        "states/seen",
+        "states/total",
+    ] {
+        let path = directory.path().join(format!("tables/kinds/{table}.parquet"));
+        ensure!(path.is_file(), "there is no {}", path.display());
+    }
+    state(&["import", "tables", "again"])?.ok()?;
+    ensure!(state(&["diff", "savepoint", "again"])?.ok()?.is_empty());
+    ensure!(state(&["export", "savepoint"])?.ok()? == state(&["export", "again"])?.ok()?);
+
+    let only = ["--operator", "kinds", "--state", "total", "-o", "total"];
+    state(&[&parquet[..], &only].concat())?.ok()?;
+    let tables: Vec<_> =
+        std::fs::read_dir(directory.path().join("total/kinds"))?.collect::<Result<_, _>>()?;
+    ensure!(tables.len() == 1, "{tables:?}");
+    Ok(())
+}
+
+#[test]
+fn a_directory_that_is_no_export_is_refused_by_the_file_that_is_wrong() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(path("lines"), every_kind().join("\n"))?;
+    let state = |arguments: &[&str]| cli::run(directory.path(), &[&["state"], arguments].concat());
+    state(&["import", "lines", "savepoint"])?.ok()?;
+    state(&["export", "savepoint", "--format", "parquet", "-o", "tables"])?.ok()?;
+    let seen = std::fs::read(path("tables/kinds/states/seen.parquet"))?;
+    let cut = &seen[..seen.len() / 2];
+    let cases: [(&str, &[u8], &str); 5] = [
+        ("kinds/states/seen.parquet", cut, "kinds/states/seen.parquet: "),
+        ("kinds/notes", b"", "kinds/notes: it is no part of an export"),
+        (
+            "kinds/states/other.parquet",
+            &seen,
+            "operator `kinds` has no state `other`",
+        ),
+        (
+            "kinds/states/total.parquet",
+            &seen,
+            "there is no column `map_key`",
+        ),
+        ("kinds/states/old.parquet", &seen, "there is no column `map_key`"),
+    ];
+    for (file, content, expected) in cases {
+        let file = path("tables").join(file);
+        let before = std::fs::read(&file).ok();
+        std::fs::write(&file, content)?;
+        let error = state(&["import", "tables", "never"])?.refused()?;
+        ensure!(error.contains(expected), "{error}");
+        ensure!(error.trim().lines().count() == 1, "{error}");
+        ensure!(!path("never").exists(), "a savepoint was written");
+        match before {
+            Some(before) => std::fs::write(&file, before)?,
+            None => std::fs::remove_file(&file)?,
+        }
+    }
+    std::fs::remove_file(path("tables/savepoint.jsonl"))?;
+    let error = state(&["import", "tables", "never"])?.refused()?;
+    ensure!(
+        error.contains("savepoint.jsonl: ") && error.contains("import a whole export"),
+        "{error}"
+    );
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::{Table, presets};
 use wasmill_checkpoint::storage::StorageSettings;
 
@@ -12,6 +12,7 @@ use super::{CliError, Context, serve};
 use crate::offline::OfflineError;
 use crate::offline::change::{edit, import};
 use crate::offline::diff::diff;
+use crate::offline::parquet;
 use crate::offline::read::{Filter, Row, Savepoint};
 use crate::offline::write::Written;
 
@@ -23,20 +24,23 @@ pub enum StateCommand {
         /// Its directory or URL
         path: String,
     },
-    /// Write its state as JSON lines
+    /// Write its state as JSON lines, or as Parquet files
     Export {
         /// Its directory or URL
         path: String,
-        /// File to write [default: standard output]
+        /// File to write [default: standard output]; of Parquet the directory, which must not be there
         #[arg(long, short = 'o', value_name = "FILE")]
         output: Option<PathBuf>,
+        /// Form of what is written
+        #[arg(long, value_enum, default_value_t = Format::Json)]
+        format: Format,
         /// What is wanted of it
         #[command(flatten)]
         filter: FilterArgs,
     },
-    /// Write a new savepoint from the lines of an export
+    /// Write a new savepoint from an export
     Import {
-        /// The lines; `-` is standard input
+        /// The lines, or the directory of Parquet files; `-` is lines of standard input
         file: PathBuf,
         /// Directory or URL of the new savepoint, which must not be there
         to: String,
@@ -61,6 +65,15 @@ pub enum StateCommand {
         #[arg(long, value_name = "FILE")]
         changes: PathBuf,
     },
+}
+
+/// How state is written out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A line of JSON for each entry
+    Json,
+    /// A directory of Parquet files, one for each state
+    Parquet,
 }
 
 /// Which entries.
@@ -94,14 +107,33 @@ pub fn state(context: &Context, command: StateCommand) -> Result<(), CliError> {
     let settings = serve::settings_outside()?.storage;
     match command {
         StateCommand::List { path } => list(context, &path, &settings),
-        StateCommand::Export { path, output, filter } => {
+        StateCommand::Export {
+            path,
+            output,
+            format,
+            filter,
+        } => {
             let savepoint = Savepoint::open(&path, &settings)?;
-            let mut out = output_to(output.as_deref())?;
-            let entries = savepoint.export(&filter.into(), &mut *out)?;
-            out.flush()
-                .map_err(|error| format!("the export could not be written: {error}"))?;
+            let entries = match (format, &output) {
+                (Format::Parquet, Some(directory)) => parquet::export(&savepoint, &filter.into(), directory)?,
+                (Format::Parquet, None) => {
+                    let error = "`--format parquet` writes a directory: name it with `-o DIRECTORY`";
+                    return Err(CliError::Failed(error.to_owned()));
+                }
+                (Format::Json, _) => {
+                    let mut out = output_to(output.as_deref())?;
+                    let entries = savepoint.export(&filter.into(), &mut *out)?;
+                    out.flush()
+                        .map_err(|error| format!("the export could not be written: {error}"))?;
+                    entries
+                }
+            };
             eprintln!("{entries} entries of {path}");
             Ok(())
+        }
+        StateCommand::Import { file, to } if file.is_dir() => {
+            let written = parquet::import(&file, &to, &settings)?;
+            context.print(&written, shown)
         }
         StateCommand::Import { file, to } => {
             let written = import(

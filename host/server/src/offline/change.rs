@@ -17,13 +17,22 @@ use super::write::{BASE, DELETED, PUT, Written, write};
 const LINE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
 /// Lines that are read, with the place for errors.
-struct Lines<'r> {
+pub(super) struct Lines<'r> {
     name: &'r str,
     reader: &'r mut dyn BufRead,
     number: u64,
 }
 
-impl Lines<'_> {
+impl<'r> Lines<'r> {
+    /// `name` is how errors call them.
+    pub(super) fn new(name: &'r str, reader: &'r mut dyn BufRead) -> Self {
+        Self {
+            name,
+            reader,
+            number: 0,
+        }
+    }
+
     fn error(&self, message: impl std::fmt::Display) -> OfflineError {
         OfflineError(format!("{}:{}: {message}", self.name, self.number))
     }
@@ -57,28 +66,51 @@ pub fn import(
     to: &str,
     settings: &StorageSettings,
 ) -> Result<Written, OfflineError> {
-    let mut lines = Lines {
-        name,
-        reader,
-        number: 0,
-    };
-    let head = head(&mut lines)?;
-    let mut document = Document {
-        head,
-        operators: Default::default(),
-    };
-    let mut sorter = Sorter::new();
-    while let Some(line) = lines.next()? {
-        if line.contains_key("parallelism") {
-            let (uid, operator) = operator(line).map_err(|error| lines.error(error))?;
-            if document.operators.insert(uid.clone(), operator).is_some() {
-                return Err(lines.error(format!("operator `{uid}` is described twice")));
+    Import::of(&mut Lines::new(name, reader))?.write(to, settings)
+}
+
+/// A savepoint that is put together.
+pub(super) struct Import {
+    document: Document,
+    sorter: Sorter,
+}
+
+impl Import {
+    /// With all that the lines say.
+    pub(super) fn of(lines: &mut Lines<'_>) -> Result<Self, OfflineError> {
+        let document = Document {
+            head: head(lines)?,
+            operators: Default::default(),
+        };
+        let sorter = Sorter::new();
+        let mut import = Self { document, sorter };
+        while let Some(line) = lines.next()? {
+            if line.contains_key("parallelism") {
+                let (uid, operator) = operator(line).map_err(|error| lines.error(error))?;
+                if import.document.operators.insert(uid.clone(), operator).is_some() {
+                    return Err(lines.error(format!("operator `{uid}` is described twice")));
+                }
+            } else {
+                import.put(line).map_err(|error| lines.error(error))?;
             }
-        } else {
-            put(&mut sorter, &document, line, false).map_err(|error| lines.error(error))?;
         }
+        Ok(import)
     }
-    write(&document, &mut sorter.finish()?, to, settings)
+
+    /// The job and its operators.
+    pub(super) fn document(&self) -> &Document {
+        &self.document
+    }
+
+    /// Adds the line of an entry.
+    pub(super) fn put(&mut self, line: Map<String, Value>) -> Result<(), String> {
+        put(&mut self.sorter, &self.document, line, false)
+    }
+
+    /// Writes it to `to`.
+    pub(super) fn write(self, to: &str, settings: &StorageSettings) -> Result<Written, OfflineError> {
+        write(&self.document, &mut self.sorter.finish()?, to, settings)
+    }
 }
 
 /// Writes a new savepoint to `to`: that of `base` with the entries that the lines put or delete.
@@ -89,11 +121,7 @@ pub fn edit(
     to: &str,
     settings: &StorageSettings,
 ) -> Result<Written, OfflineError> {
-    let mut lines = Lines {
-        name,
-        reader,
-        number: 0,
-    };
+    let mut lines = Lines::new(name, reader);
     let document = base.document();
     // IMPORTANT: changes are put in before what they take the place of. And one that is wrong is found before all of
     // the state is read.

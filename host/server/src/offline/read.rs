@@ -231,7 +231,7 @@ impl Savepoint {
         })
     }
 
-    fn refuse_in_flight(&self) -> Result<(), OfflineError> {
+    pub(super) fn refuse_in_flight(&self) -> Result<(), OfflineError> {
         let Some((uid, _)) = self.in_flight().next() else {
             return Ok(());
         };
@@ -256,19 +256,12 @@ impl Savepoint {
     pub fn export(&self, filter: &Filter, out: &mut dyn Write) -> Result<u64, OfflineError> {
         self.check(filter)?;
         self.refuse_in_flight()?;
+        let head = self.head_lines()?;
         let mut put = |line: &Value| {
             writeln!(out, "{line}")
                 .map_err(|error| OfflineError(format!("the export could not be written: {error}")))
         };
-        let head = serde_json::to_value(&self.document.head).map_err(|error| self.failed(error))?;
-        put(&json!({ "savepoint": head }))?;
-        for (uid, operator) in &self.document.operators {
-            let mut line = serde_json::Map::new();
-            line.insert("operator".to_owned(), Value::from(uid.as_str()));
-            let head = serde_json::to_value(operator).map_err(|error| self.failed(error))?;
-            line.extend(head.as_object().cloned().unwrap_or_default());
-            put(&Value::Object(line))?;
-        }
+        head.iter().try_for_each(&mut put)?;
         let mut entries = 0;
         self.visit(filter, &mut |identity, value| {
             let line = to_line(&self.document, &identity, value).map_err(|error| self.failed(error))?;
@@ -278,7 +271,22 @@ impl Savepoint {
         Ok(entries)
     }
 
-    fn check(&self, filter: &Filter) -> Result<(), OfflineError> {
+    /// The lines of the job and of its operators.
+    pub(super) fn head_lines(&self) -> Result<Vec<Value>, OfflineError> {
+        let head = serde_json::to_value(&self.document.head).map_err(|error| self.failed(error))?;
+        let mut lines = vec![json!({ "savepoint": head })];
+        for (uid, operator) in &self.document.operators {
+            let mut line = serde_json::Map::new();
+            line.insert("operator".to_owned(), Value::from(uid.as_str()));
+            let head = serde_json::to_value(operator).map_err(|error| self.failed(error))?;
+            line.extend(head.as_object().cloned().unwrap_or_default());
+            lines.push(Value::Object(line));
+        }
+        Ok(lines)
+    }
+
+    /// Refuses a filter by an operator that is not there.
+    pub(super) fn check(&self, filter: &Filter) -> Result<(), OfflineError> {
         let Some(operator) = filter.operator.as_ref() else {
             return Ok(());
         };

@@ -29,12 +29,13 @@ pub(super) fn bytes_from_json(value: &Value) -> Result<Vec<u8>, String> {
     }
 }
 
-fn opaque(bytes: &[u8]) -> Value {
+/// Bytes as they are.
+pub(super) fn opaque(bytes: &[u8]) -> Value {
     json!({ "base64": BASE64.encode(bytes) })
 }
 
 /// `None` where it is another form.
-fn opaque_bytes(value: &Value) -> Option<Result<Vec<u8>, String>> {
+pub(super) fn opaque_bytes(value: &Value) -> Option<Result<Vec<u8>, String>> {
     let text = only(value, "base64")?.as_str()?;
     Some(
         BASE64
@@ -98,7 +99,7 @@ pub(super) fn value_from_json(encoding: &str, value: &Value) -> Result<Vec<u8>, 
 }
 
 /// What the schema of a map says of its keys.
-fn map_key_encoding(state: &StateDeclaration) -> &str {
+pub(super) fn map_key_encoding(state: &StateDeclaration) -> &str {
     state.schema.get("key").and_then(Value::as_str).unwrap_or("raw")
 }
 
