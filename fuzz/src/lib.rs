@@ -26,8 +26,9 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     targets::manifest::TARGET,
+    targets::segments::TARGET,
     targets::snapshot::TARGET,
     targets::in_flight::TARGET,
     targets::stored::TARGET,

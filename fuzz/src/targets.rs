@@ -8,5 +8,6 @@ pub(crate) mod job_file;
 pub(crate) mod key;
 pub(crate) mod manifest;
 pub(crate) mod rows;
+pub(crate) mod segments;
 pub(crate) mod snapshot;
 pub(crate) mod stored;

@@ -35,7 +35,7 @@ fn run(data: &[u8]) {
 }
 
 /// Gives each block, and the end, the checksum of what it holds now.
-fn mend(file: &mut [u8]) {
+pub(crate) fn mend(file: &mut [u8]) {
     let length = file.len();
     let Some(end) = length.checked_sub(END_BYTES) else {
         return;
