@@ -6,6 +6,7 @@
 //! <job id>/chk-<n>/e1-a0-v2-s0-f0   records in flight of that operator
 //! <job id>/shared/e1-a0-v2-s0-o0-c17-3  a file that several checkpoints may name: as data, checkpoint that wrote it, number
 //! <job id>/epochs/<e>               the lock of a host's run, and <e>.from-<n>: what it went on from (`fence`)
+//! <directory>/_claimed-by-<job id>   note that the job has the checkpoint or savepoint in this directory for its own
 //! <job id>/stops/<n>                note that savepoint n ended the job
 //! <job id>/completed                there was a completed checkpoint: never start afresh silently
 //! ```
@@ -20,6 +21,8 @@ pub const MANIFEST_NAME: &str = "_metadata";
 
 /// The directory of shared files, beside those of checkpoints (Flink's).
 const SHARED: &str = "shared";
+
+const CLAIMED: &str = "_claimed-by-";
 
 /// Which run of a job writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,6 +46,17 @@ pub fn checkpoint_directory(job: JobId, checkpoint: CheckpointId) -> String {
 /// The manifest of a checkpoint's directory.
 pub fn manifest_name(directory: &str) -> String {
     file_name(directory, MANIFEST_NAME)
+}
+
+/// The note, in the directory of a checkpoint or savepoint, that a job has it for its own.
+pub(crate) fn claim_name(directory: &str, job: JobId) -> String {
+    file_name(directory, &format!("{CLAIMED}{job}"))
+}
+
+/// The job that such a note names.
+pub(crate) fn claimed_by(name: &str) -> Option<JobId> {
+    let file = name.rsplit_once('/').map_or(name, |(_, file)| file);
+    file.strip_prefix(CLAIMED)?.parse().ok()
 }
 
 /// A file of a checkpoint's directory; the directory may be the storage's own, empty.

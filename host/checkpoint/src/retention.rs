@@ -10,8 +10,9 @@ use wasmill_model::id::{CheckpointId, JobId};
 
 use crate::fence::{Fence, FenceError};
 use crate::layout::{
-    MANIFEST_NAME, checkpoint_directory, checkpoint_of, completed_name, epoch_of_data_file, epochs_directory,
-    file_name, job_directory, manifest_name, shared_directory, stops_directory,
+    MANIFEST_NAME, checkpoint_directory, checkpoint_of, claim_name, claimed_by, completed_name,
+    epoch_of_data_file, epochs_directory, file_name, job_directory, manifest_name, shared_directory,
+    stops_directory,
 };
 use crate::manifest::{Header, MANIFEST_VERSION, ManifestError};
 use crate::restore::{RestoreError, manifest, shared_files};
@@ -140,6 +141,40 @@ pub fn dispose(storage: &dyn CheckpointStorage, directory: &str) -> Result<(), R
         return Ok(());
     };
     delete_savepoint(storage, directory, &manifest)?;
+    Ok(storage.prune(directory)?)
+}
+
+/// Notes that a checkpoint or savepoint is the job's own from now on, so that it is this one that the job deletes, and not
+/// what somebody puts in its place later.
+pub fn claim(storage: &dyn CheckpointStorage, directory: &str, job: JobId) -> Result<(), StorageError> {
+    match storage.create(&claim_name(directory, job), b"claimed\n") {
+        Err(StorageError::Exists { .. }) => Ok(()),
+        created => created,
+    }
+}
+
+/// The jobs that have it for their own.
+pub fn claims(storage: &dyn CheckpointStorage, directory: &str) -> Result<Vec<JobId>, StorageError> {
+    let files = storage.list(directory)?;
+    Ok(files.iter().filter_map(|(name, _)| claimed_by(name)).collect())
+}
+
+/// Takes the note back.
+pub fn release(storage: &dyn CheckpointStorage, directory: &str, job: JobId) -> Result<(), StorageError> {
+    storage.delete(&claim_name(directory, job))
+}
+
+/// [`dispose`] of what the job has claimed; nothing is done where it has not, or no more.
+pub fn dispose_claimed(
+    storage: &dyn CheckpointStorage,
+    directory: &str,
+    job: JobId,
+) -> Result<(), RestoreError> {
+    if !claims(storage, directory)?.contains(&job) {
+        return Ok(());
+    }
+    dispose(storage, directory)?;
+    release(storage, directory, job)?;
     Ok(storage.prune(directory)?)
 }
 

@@ -62,15 +62,21 @@ pub enum RestoreFrom {
 pub struct Claimed {
     /// The storage.
     pub storage: Arc<dyn CheckpointStorage>,
-    /// The directory in it that holds the manifest.
+    /// The directory in it that holds the manifest, and the job's note.
     pub directory: String,
+    /// This job.
+    pub job: JobId,
 }
 
 impl Claimed {
-    /// Deletes it; one that is gone already is no failure.
+    /// Deletes it; one that is gone already, or is this job's no more, is no failure.
     pub(crate) fn delete(&self) {
-        let Self { storage, directory } = self;
-        if let Err(error) = retention::dispose(&**storage, directory) {
+        let Self {
+            storage,
+            directory,
+            job,
+        } = self;
+        if let Err(error) = retention::dispose_claimed(&**storage, directory, *job) {
             tracing::warn!(directory, %error, "what the job had claimed could not be deleted");
         }
     }

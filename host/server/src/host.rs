@@ -254,11 +254,18 @@ impl Host {
     /// Accepts a job: once this returns it is durable, and it is being started.
     pub fn submit(self: &Arc<Self>, text: &str, options: &SubmitOptions) -> Result<Submitted, HostError> {
         let (_, lowered) = self.validate(text, options)?;
-        let savepoint = options.savepoint_path.as_deref().map(|path| SavepointRef {
-            path: path.to_owned(),
-            allow_non_restored: options.allow_non_restored,
-            claim: options.claim,
-        });
+        let savepoint = options
+            .savepoint_path
+            .as_deref()
+            .map(|path| -> Result<_, HostError> {
+                // A relative path would be another one for a host that is started elsewhere.
+                Ok(SavepointRef {
+                    path: trigger::as_url(path).map_err(HostError::Bad)?,
+                    allow_non_restored: options.allow_non_restored,
+                    claim: options.claim,
+                })
+            });
+        let savepoint = savepoint.transpose()?;
         if let Some(savepoint) = &savepoint {
             self.check_savepoint(savepoint)?;
         }
@@ -275,9 +282,11 @@ impl Host {
             savepoint,
         };
         let id = record.id;
-        self.store
-            .create(&record)
-            .map_err(|e| HostError::Host(format!("cannot store the job: {e}")))?;
+        self.claim(&record)?;
+        if let Err(e) = self.store.create(&record) {
+            self.release(&record);
+            return Err(HostError::Host(format!("cannot store the job: {e}")));
+        }
         let job = Job::new(record, Phase::Starting);
         jobs.insert(id, Arc::clone(&job));
         drop(jobs);
@@ -291,6 +300,7 @@ impl Host {
     /// Starts a failed job again from its latest checkpoint.
     pub fn resume(self: &Arc<Self>, id: JobId) -> Result<(), HostError> {
         let job = self.job(id)?;
+        self.check_unclaimed(id)?;
         let failed = self.claim_failed(&job)?;
         // From here on the job is starting for everybody else: whoever comes second is refused.
         if let Err(error) = self.store.save(id, &StoredState::running()) {

@@ -230,6 +230,22 @@ fn a_line_that_is_wrong_is_named_with_its_number_and_nothing_is_written() -> Res
             "write \"event\" or \"processing\"",
         ),
         (
+            r#"{"operator":"count","state":"count","key":"a","key-group":128,"value":1}"#,
+            "its `key-group` is `128`: write 0 to 127",
+        ),
+        (
+            r#"{"operator":"count","state":"count","key":"a","window":"global","namespace":"x","value":1}"#,
+            "a `window` or a `namespace`, not both",
+        ),
+        (
+            r#"{"operator":"count","state":"count","key":"a","value":{"base64":"*"}}"#,
+            "`*` is not base64",
+        ),
+        (
+            r#"{"operator":"count","operator-state":"x","mode":"lst","subtask":0,"element":""}"#,
+            "write \"list\", \"union\" or \"broadcast\"",
+        ),
+        (
             r#"{"operator":"count","raw-state":"x","subtask":2}"#,
             "has 2, from 0",
         ),
@@ -391,6 +407,122 @@ fn every_kind_of_entry_comes_back_from_parquet_as_it_was() -> Result<()> {
     let tables: Vec<_> =
         std::fs::read_dir(directory.path().join("total/kinds"))?.collect::<Result<_, _>>()?;
     ensure!(tables.len() == 1, "{tables:?}");
+    Ok(())
+}
+
+/// Lines that a number of sliding windows count; the highest time is `seconds`.
+fn clicks(path: &Path, seconds: u64) -> Result<()> {
+    let line = |n: u64| json!({"word": format!("w{}", n % 7), "at": n * 100}).to_string();
+    let lines: Vec<String> = (0..seconds * 10).map(line).collect();
+    Ok(std::fs::write(path, lines.join("\n") + "\n")?)
+}
+
+#[test]
+fn windows_go_on_from_what_was_exported_and_imported() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = |name: &str| directory.path().join(name);
+    std::fs::create_dir(path("in"))?;
+    clicks(&path("in/first"), 60)?;
+    let host = Host::start(&path("data"), &[])?;
+    let job = |read: &str| {
+        format!(
+            "version: 1
+name: clicks
+parallelism: 2
+checkpointing: {{interval: 100ms}}
+operators:
+  - uid: clicks
+    source: files
+    config: {{path: \"{}\"{read}}}
+    format: json
+    watermarks: {{timestamp: {{field: at}}, strategy: bounded, disorder: 1s}}
+  - {{uid: by-word, key-by: {{field: word}}, inputs: [clicks]}}
+  - {{uid: counts, window: {{sliding: {{size: 40s, slide: 10s}}, function: {{count: true}}}}, inputs: [by-word]}}
+  - {{uid: out, sink: files, config: {{path: \"{}\"}}, format: json, inputs: [counts]}}
+",
+            path("in").display(),
+            path("out").display()
+        )
+    };
+    let first = host.submit(&job(", continuous: true"))?;
+    wait::until("all is read", LIMIT, || {
+        let read = host.get_ok(&format!("/v1/jobs/{first}"))?.to_string();
+        Ok(if read.contains("\"write-records\":600") {
+            Ok(())
+        } else {
+            Err(read)
+        })
+    })?;
+    let savepoint = host.stop_with_savepoint(&first)?;
+    let state = |arguments: &[&str]| cli::run(directory.path(), &[&["state"], arguments].concat())?.ok();
+    let exported = state(&["export", &savepoint])?;
+    ensure!(
+        exported.contains("\"key-group\":"),
+        "windows keep nothing of all keys of a group: {exported}"
+    );
+    std::fs::write(path("lines"), &exported)?;
+    state(&["import", "lines", "from lines"])?;
+    state(&["export", &savepoint, "--format", "parquet", "-o", "tables"])?;
+    state(&["import", "tables", "from %tables ä"])?;
+    clicks(&path("in/second"), 100)?;
+    let file = path("job.yaml").display().to_string();
+    std::fs::write(&file, job(""))?;
+    // Where the savepoint's results are.
+    let rest = |from: &str| -> Result<Vec<String>> {
+        let mut before = text::committed(&path("out"))?.into_iter().peekable();
+        let id = host.command(&["run", "-d", "-s", from, &file])?.ok()?;
+        host.wait_for(id.trim(), "FINISHED", LIMIT)?;
+        let mut after = text::committed(&path("out"))?;
+        after.retain(|line| before.next_if_eq(line).is_none());
+        Ok(after)
+    };
+    let wanted = rest(&savepoint)?;
+    ensure!(wanted.len() > 20, "{} results", wanted.len());
+    for from in ["from lines", "from %tables ä"] {
+        ensure!(state(&["diff", &savepoint, from])?.is_empty());
+        let got = rest(&path(from).display().to_string())?;
+        ensure!(got == wanted, "from `{from}`: {got:?} instead of {wanted:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn parts_of_an_export_and_names_that_are_not_there_are_refused() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(path("lines"), every_kind().join("\n"))?;
+    let state = |arguments: &[&str]| cli::run(directory.path(), &[&["state"], arguments].concat());
+    state(&["import", "lines", "savepoint"])?.ok()?;
+    for (arguments, expected) in [
+        (
+            ["--operator", "kidns"],
+            "there is no operator `kidns`: did you mean `kinds`?",
+        ),
+        (
+            ["--state", "totla"],
+            "there is no state `totla`: did you mean `total`?",
+        ),
+    ] {
+        let error = state(&[&["export", "savepoint", "-o", "lines"], &arguments[..]].concat())?.refused()?;
+        ensure!(error.contains(expected), "{error}");
+        let error = state(&[&["diff", "savepoint", "savepoint"], &arguments[..]].concat())?.refused()?;
+        ensure!(error.contains(expected), "{error}");
+    }
+    ensure!(
+        std::fs::read_to_string(path("lines"))? == every_kind().join("\n"),
+        "the file was emptied"
+    );
+    state(&["export", "savepoint", "--state", "total", "-o", "part"])?.ok()?;
+    let error = state(&["import", "part", "never"])?.refused()?;
+    ensure!(
+        error.contains("part:1: it is an export of state `total` alone"),
+        "{error}"
+    );
+    state(&["export", "savepoint", "--format", "parquet", "-o", "tables"])?.ok()?;
+    std::fs::remove_file(path("tables/kinds/states/old.parquet"))?;
+    let error = state(&["import", "tables", "never"])?.refused()?;
+    ensure!(error.contains("old.parquet: it is not there"), "{error}");
+    ensure!(!path("never").exists(), "a savepoint was written");
     Ok(())
 }
 

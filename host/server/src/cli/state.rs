@@ -121,8 +121,11 @@ pub fn state(context: &Context, command: StateCommand) -> Result<(), CliError> {
                     return Err(CliError::Failed(error.to_owned()));
                 }
                 (Format::Json, _) => {
+                    // Before the file is emptied.
+                    let filter = filter.into();
+                    savepoint.check(&filter)?;
                     let mut out = output_to(output.as_deref())?;
-                    let entries = savepoint.export(&filter.into(), &mut *out)?;
+                    let entries = savepoint.export(&filter, &mut *out)?;
                     out.flush()
                         .map_err(|error| format!("the export could not be written: {error}"))?;
                     entries

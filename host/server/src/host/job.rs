@@ -373,7 +373,15 @@ impl Host {
     fn claimed_of(&self, job: &Job) -> Option<Claimed> {
         let savepoint = job.record().savepoint.as_ref().filter(|s| s.claim)?;
         let (storage, directory) = trigger::open_savepoint(&savepoint.path, &self.settings.storage).ok()?;
-        Some(Claimed { storage, directory })
+        let job = job.id();
+        let claims = wasmill_checkpoint::retention::claims(&*storage, &directory);
+        claims
+            .is_ok_and(|claims| claims.contains(&job))
+            .then_some(Claimed {
+                storage,
+                directory,
+                job,
+            })
     }
 
     /// A job with a checkpoint of its own never goes back to the savepoint that it once came from.

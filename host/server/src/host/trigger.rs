@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use wasmill_checkpoint::layout::manifest_name;
+use wasmill_checkpoint::layout::{self, manifest_name};
 use wasmill_checkpoint::manifest::{MANIFEST_BYTES_MAX, Manifest, ManifestKind};
 use wasmill_checkpoint::retention;
 use wasmill_checkpoint::storage::{CheckpointStorage, StorageSettings};
@@ -16,7 +16,7 @@ use wasmill_model::element::SavepointFormat;
 use wasmill_model::id::JobId;
 
 use super::job::Job;
-use super::store::SavepointRef;
+use super::store::{JobRecord, SavepointRef};
 use super::{Host, HostError, local_path, random_u128};
 use crate::config::directory_url;
 
@@ -208,11 +208,12 @@ impl Host {
         let (storage, directory) =
             open_savepoint(path, &self.settings.storage).map_err(HostError::NotFound)?;
         let manifest = self.unneeded(path, &*storage, &directory)?;
-        retention::delete_savepoint(&*storage, &directory, &manifest)
-            .map_err(|e| HostError::Host(format!("savepoint {path}: {e}")))?;
-        storage
-            .prune(&directory)
-            .map_err(|e| HostError::Host(format!("savepoint {path}: {e}")))
+        let failed = |e: &dyn std::fmt::Display| HostError::Host(format!("savepoint {path}: {e}"));
+        retention::delete_savepoint(&*storage, &directory, &manifest).map_err(|e| failed(&e))?;
+        for job in retention::claims(&*storage, &directory).map_err(|e| failed(&e))? {
+            retention::release(&*storage, &directory, job).map_err(|e| failed(&e))?;
+        }
+        storage.prune(&directory).map_err(|e| failed(&e))
     }
 }
 
@@ -225,6 +226,54 @@ impl Host {
             self.unneeded(path, &*storage, &directory)?;
         }
         Ok(())
+    }
+
+    /// Notes beside what a job claims that it is the job's own.
+    pub(super) fn claim(&self, record: &JobRecord) -> Result<(), HostError> {
+        let Some(savepoint) = record.savepoint.as_ref().filter(|savepoint| savepoint.claim) else {
+            return Ok(());
+        };
+        let (storage, directory) =
+            open_savepoint(&savepoint.path, &self.settings.storage).map_err(HostError::Bad)?;
+        retention::claim(&*storage, &directory, record.id).map_err(|e| {
+            HostError::Conflict(format!(
+                "`{}` cannot be claimed: {e}: make its directory writable, or start from it without claiming it",
+                savepoint.path
+            ))
+        })
+    }
+
+    /// Takes that back where the job was not accepted after all.
+    pub(super) fn release(&self, record: &JobRecord) {
+        let Some(savepoint) = record.savepoint.as_ref().filter(|savepoint| savepoint.claim) else {
+            return;
+        };
+        if let Ok((storage, directory)) = open_savepoint(&savepoint.path, &self.settings.storage)
+            && let Err(error) = retention::release(&*storage, &directory, record.id)
+        {
+            tracing::warn!(directory, %error, "the note of a claim could not be deleted");
+        }
+    }
+
+    /// Refuses to start a job again whose checkpoint another one has claimed, and will delete.
+    pub(super) fn check_unclaimed(&self, id: JobId) -> Result<(), HostError> {
+        let own = format!("/{}/", layout::job_directory(id));
+        let has_claimed = |job: &Job| {
+            let savepoint = job.record().savepoint.as_ref();
+            savepoint.is_some_and(|savepoint| savepoint.claim && savepoint.path.contains(&own))
+        };
+        let other = self
+            .jobs()
+            .into_iter()
+            .find(|job| !job.is_ended() && has_claimed(job));
+        match other {
+            Some(other) => Err(HostError::Conflict(format!(
+                "job {id} cannot be started again: its checkpoint is that of job {} now, which claimed it: cancel that job \
+                 first",
+                other.id()
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// The manifest of a savepoint, or of a checkpoint that its job needs no more.
@@ -243,6 +292,15 @@ impl Host {
                 "`{path}` is no savepoint of this program, so nothing was done: {manifest_file}: {e}"
             ))
         })?;
+        let claims = retention::claims(storage, directory)
+            .map_err(|e| HostError::Host(format!("savepoint {path}: {e}")))?;
+        let mut claims = claims.into_iter().filter_map(|job| self.job(job).ok());
+        if let Some(owner) = claims.find(|job| !job.is_ended()) {
+            return Err(HostError::Conflict(format!(
+                "`{path}` is claimed by job {}, which has not ended and deletes it by itself: cancel that job first",
+                owner.id()
+            )));
+        }
         let is_checkpoint = matches!(manifest.kind, ManifestKind::Checkpoint | ManifestKind::Final);
         let owner = self.job(manifest.job_id).ok();
         match owner.filter(|job| is_checkpoint && !job.is_ended()) {
@@ -296,6 +354,13 @@ pub fn as_url(target: &str) -> Result<String, String> {
     }
 }
 
+/// The URL of the directory above, and the name in it, which storages take as it is: in a URL it is escaped.
+pub fn parent_and_name(url: &str) -> Option<(String, String)> {
+    let (parent, name) = url.trim_end_matches('/').rsplit_once('/')?;
+    let name = percent_encoding::percent_decode_str(name).decode_utf8().ok()?;
+    (!name.is_empty() && !name.contains('/')).then(|| (format!("{parent}/"), name.into_owned()))
+}
+
 /// The storage and directory of a checkpoint or savepoint that somebody names; checks that its manifest is there.
 pub fn open_savepoint(
     path: &str,
@@ -303,10 +368,7 @@ pub fn open_savepoint(
 ) -> Result<(Arc<dyn CheckpointStorage>, String), String> {
     let url = as_url(path)?;
     let trimmed = url.trim_end_matches('/').trim_end_matches("/_metadata");
-    let Some((parent, directory)) = trimmed
-        .rsplit_once('/')
-        .filter(|(_, directory)| !directory.is_empty())
-    else {
+    let Some((parent, directory)) = parent_and_name(trimmed) else {
         return Err(format!(
             "`{path}` names no savepoint: give the directory that holds its `_metadata`"
         ));
@@ -318,11 +380,11 @@ pub fn open_savepoint(
             local.display()
         ));
     }
-    let storage = wasmill_checkpoint::storage::open(&format!("{parent}/"), settings)
-        .map_err(|e| format!("savepoint {path}: {e}"))?;
-    let manifest = manifest_name(directory);
+    let storage =
+        wasmill_checkpoint::storage::open(&parent, settings).map_err(|e| format!("savepoint {path}: {e}"))?;
+    let manifest = manifest_name(&directory);
     match storage.read(&manifest, 0, 1) {
-        Ok(_) => Ok((storage, directory.to_owned())),
+        Ok(_) => Ok((storage, directory)),
         Err(e) => Err(format!(
             "`{path}` is no savepoint or checkpoint: {e}: give the directory that holds its `_metadata`"
         )),

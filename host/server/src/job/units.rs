@@ -101,8 +101,10 @@ fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
         None => number.parse::<u64>().ok()?.checked_mul(scale),
         Some((whole, fraction)) if !fraction.is_empty() && fraction.len() <= 9 => {
             let whole = whole.parse::<u64>().ok()?.checked_mul(scale)?;
-            let parts = fraction.parse::<u64>().ok()?.checked_mul(scale)? / 10u64.pow(fraction.len() as u32);
-            whole.checked_add(parts)
+            let parts = fraction.parse::<u64>().ok()?.checked_mul(scale)?;
+            let of = 10u64.pow(fraction.len() as u32);
+            // What is less than the smallest unit is no value that could be kept.
+            parts.is_multiple_of(of).then_some(whole)?.checked_add(parts / of)
         }
         Some(_) => None,
     }

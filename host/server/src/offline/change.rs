@@ -170,6 +170,15 @@ fn head(lines: &mut Lines<'_>) -> Result<Head, OfflineError> {
             head.version
         )));
     }
+    if let Some(only) = &head.only {
+        let shown = [("operator", &only.operator), ("state", &only.state)];
+        let shown = shown.map(|(what, name)| name.as_ref().map(|name| format!("{what} `{name}`")));
+        let shown: Vec<String> = shown.into_iter().flatten().collect();
+        return Err(lines.error(format!(
+            "it is an export of {} alone: import one of all, or put these lines into a savepoint by `wasmill state edit`",
+            shown.join(", ")
+        )));
+    }
     let max = head.max_parallelism.0;
     if !(1..=MaxParallelism::MAX).contains(&max) {
         return Err(lines.error(format!(

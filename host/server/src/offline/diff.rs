@@ -31,6 +31,10 @@ pub fn diff(
     filter: &Filter,
     out: &mut dyn Write,
 ) -> Result<Differences, OfflineError> {
+    // A name that is only in one of them is a difference like others.
+    older
+        .names(filter)
+        .or_else(|error| newer.names(filter).map_err(|_| error))?;
     let (mut old, mut new) = (sorted(older, filter)?, sorted(newer, filter)?);
     let mut found = Differences::default();
     loop {

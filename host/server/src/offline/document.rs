@@ -9,6 +9,8 @@ use wasmill_model::id::{CheckpointId, JobId, OperatorUid};
 use wasmill_model::key::MaxParallelism;
 use wasmill_model::time::Timestamp;
 
+use super::read::Filter;
+
 /// Version of the lines.
 pub(super) const VERSION: u32 = 1;
 
@@ -32,6 +34,12 @@ pub(super) struct Head {
     pub(super) max_parallelism: MaxParallelism,
     #[serde(default)]
     pub(super) plugins: BTreeMap<OperatorUid, String>,
+    /// Of an export: what it was asked for where that is not all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) only: Option<Filter>,
+    /// Of an export as Parquet: its files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) tables: Option<Vec<String>>,
 }
 
 /// The line `{"operator": …, "parallelism": …}`.
@@ -79,6 +87,8 @@ impl Document {
                 epoch: manifest.epoch,
                 max_parallelism: manifest.max_parallelism,
                 plugins: manifest.plugins.clone(),
+                only: None,
+                tables: None,
             },
             operators: operators.collect(),
         }

@@ -5,6 +5,7 @@
 //! {"operator":"count","state":"seen","key":1,"window":{"start":0,"end":60000},"map-key":7,"value":"x"}
 //! {"operator":"count","state":"last","key":null,"element":"x"}              one line an element, in their order
 //! {"operator":"count","timer":"event","timestamp":60000,"key":"word"}
+//! {"operator":"count","timer":"event","timestamp":60000,"key":{"encoded":""},"key-group":9}   not of its key's own group
 //! {"operator":"lines","operator-state":"buffer","mode":"list","subtask":0,"element":{"base64":"…"}}
 //! {"operator":"lines","raw-state":{"base64":"…"},"subtask":0}
 //! {"operator":"out","committable":{…},"subtask":0}
@@ -13,7 +14,7 @@
 use serde_json::{Map, Value};
 use wasmill_checkpoint::handle::Committable;
 use wasmill_model::function::{OperatorStateMode, StateDeclaration, StateKind};
-use wasmill_model::key;
+use wasmill_model::key::{self, KeyGroup};
 use wasmill_state::timers::TimeDomain;
 use wasmill_state::ttl::STAMP_BYTES;
 
@@ -32,11 +33,11 @@ pub(super) fn to_line(
     put("operator", Value::from(identity.operator.as_str()));
     match &identity.place {
         Place::Entry {
+            group,
             state,
             key,
             namespace,
             map_key,
-            ..
         } => {
             let operator = document.operators.get(&identity.operator);
             let (_, state) = operator
@@ -49,6 +50,7 @@ pub(super) fn to_line(
                 })?;
             put("state", Value::from(state.name.as_str()));
             put("key", typed::key_to_json(key));
+            put_group(document, &mut line, key, *group);
             typed::put_namespace(&mut line, namespace);
             if let Some(map_key) = map_key {
                 line.insert("map-key".to_owned(), typed::map_key_to_json(state, map_key));
@@ -56,11 +58,11 @@ pub(super) fn to_line(
             put_value(&mut line, state, value)?;
         }
         Place::Timer {
+            group,
             domain,
             timestamp,
             key,
             namespace,
-            ..
         } => {
             let domain = match domain {
                 TimeDomain::Event => "event",
@@ -69,6 +71,7 @@ pub(super) fn to_line(
             put("timer", Value::from(domain));
             put("timestamp", Value::from(*timestamp));
             put("key", typed::key_to_json(key));
+            put_group(document, &mut line, key, *group);
             typed::put_namespace(&mut line, namespace);
         }
         Place::Element { name, subtask } => {
@@ -89,6 +92,17 @@ pub(super) fn to_line(
         }
     }
     Ok(line)
+}
+
+/// The key group where it is not the key's own: what windows keep of all keys of a group is there under the empty key.
+fn put_group(document: &Document, line: &mut Map<String, Value>, key: &[u8], group: KeyGroup) {
+    if group_of(document, key) != group {
+        line.insert("key-group".to_owned(), Value::from(group.0));
+    }
+}
+
+fn group_of(document: &Document, key: &[u8]) -> KeyGroup {
+    document.head.max_parallelism.group_of(key::hash(key))
 }
 
 fn put_value(line: &mut Map<String, Value>, state: &StateDeclaration, stored: &[u8]) -> Result<(), String> {
@@ -216,10 +230,21 @@ impl Fields<'_> {
             .ok_or_else(|| format!("it has no `{name}`"))
     }
 
-    fn key(&mut self) -> Result<(Vec<u8>, key::KeyGroup), String> {
+    fn key(&mut self) -> Result<(Vec<u8>, KeyGroup), String> {
         let encoded = typed::key_from_json(&self.required("key")?)?;
-        let group = self.document.head.max_parallelism.group_of(key::hash(&encoded));
-        Ok((encoded, group))
+        let Some(group) = self.line.remove("key-group") else {
+            let group = group_of(self.document, &encoded);
+            return Ok((encoded, group));
+        };
+        let max = self.document.head.max_parallelism.0;
+        let number = group.as_u64().and_then(|group| u16::try_from(group).ok());
+        match number.filter(|group| *group < max) {
+            Some(group) => Ok((encoded, KeyGroup(group))),
+            None => Err(format!(
+                "its `key-group` is `{group}`: write 0 to {}, or leave it out",
+                max - 1
+            )),
+        }
     }
 
     fn namespace(&mut self) -> Result<Vec<u8>, String> {

@@ -16,7 +16,7 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -35,6 +35,7 @@ use super::write::Written;
 
 /// The lines of an export.
 const LINES: &str = "savepoint.jsonl";
+const UNFINISHED: &str = "savepoint.jsonl.unfinished";
 const TIMERS: &str = "timers";
 const STATES: &str = "states";
 const EXTENSION: &str = "parquet";
@@ -84,7 +85,6 @@ fn failed(path: &Path, error: impl std::fmt::Display) -> OfflineError {
 /// there were.
 pub fn export(savepoint: &Savepoint, filter: &Filter, directory: &Path) -> Result<u64, OfflineError> {
     savepoint.check(filter)?;
-    savepoint.refuse_in_flight()?;
     fs::create_dir(directory).map_err(|error| {
         failed(
             directory,
@@ -115,15 +115,23 @@ pub fn export(savepoint: &Savepoint, filter: &Filter, directory: &Path) -> Resul
         };
         tables.push(name, line)
     })?;
-    tables.finish()?;
-    let path = directory.join(LINES);
-    let mut out = BufWriter::new(File::create_new(&path).map_err(|error| failed(&path, error))?);
-    let mut lines = savepoint.head_lines()?.into_iter().chain(lines);
-    let written = lines.try_for_each(|line| writeln!(out, "{line}"));
-    written
-        .and_then(|()| out.flush())
+    let names = tables.finish()?;
+    let lines = savepoint
+        .head_lines(filter, Some(names))?
+        .into_iter()
+        .chain(lines);
+    // It has its name once it is whole.
+    let (unfinished, path) = (directory.join(UNFINISHED), directory.join(LINES));
+    write_lines(&unfinished, lines)
+        .and_then(|()| fs::rename(&unfinished, &path))
         .map_err(|error| failed(&path, error))?;
     Ok(entries)
+}
+
+fn write_lines(path: &Path, mut lines: impl Iterator<Item = Value>) -> io::Result<()> {
+    let mut out = BufWriter::new(File::create_new(path)?);
+    lines.try_for_each(|line| writeln!(out, "{line}"))?;
+    out.flush()
 }
 
 /// The files that are being written.
@@ -152,8 +160,15 @@ impl Tables<'_> {
         }
     }
 
-    fn finish(self) -> Result<(), OfflineError> {
-        self.open.into_values().try_for_each(Table::finish)
+    /// The paths of all files below the directory.
+    fn finish(self) -> Result<Vec<String>, OfflineError> {
+        let names = self
+            .open
+            .keys()
+            .map(|name| name.path(Path::new("")).display().to_string());
+        let names = names.collect();
+        self.open.into_values().try_for_each(Table::finish)?;
+        Ok(names)
     }
 }
 
@@ -169,6 +184,15 @@ pub fn import(directory: &Path, to: &str, settings: &StorageSettings) -> Result<
     let name = path.display().to_string();
     let mut reader = BufReader::new(file);
     let mut import = Import::of(&mut Lines::new(&name, &mut reader))?;
+    for table in import.document().head.tables.iter().flatten() {
+        let path = directory.join(table);
+        if !path.is_file() {
+            return Err(failed(
+                &path,
+                format!("it is not there, and `{LINES}` names it: import the whole export"),
+            ));
+        }
+    }
     for (table, path) in tables_of(directory)? {
         let columns = table
             .columns(import.document())

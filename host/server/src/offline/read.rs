@@ -3,11 +3,11 @@
 //! Invariant: records that an unaligned barrier overtook are no entries. `list` counts them; all else refuses what
 //! holds some, so that none is lost without a word.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use wasmill_checkpoint::handle::{Data, KeyedHandle, OperatorState};
 use wasmill_checkpoint::in_flight;
@@ -19,7 +19,7 @@ use wasmill_state::backend::{SnapshotFile, StateError};
 use wasmill_state::snapshot::{Entry, GroupBlock, SnapshotReader};
 
 use super::OfflineError;
-use super::document::Document;
+use super::document::{Document, Head};
 use super::identity::{Identity, Place};
 use super::line::{mode_byte, to_line};
 use crate::host::trigger::open_savepoint;
@@ -33,11 +33,13 @@ pub struct Savepoint {
 }
 
 /// Which entries are wanted; `None`: all.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filter {
     /// Of this operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operator: Option<String>,
     /// Of this keyed or operator state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
 }
 
@@ -231,7 +233,7 @@ impl Savepoint {
         })
     }
 
-    pub(super) fn refuse_in_flight(&self) -> Result<(), OfflineError> {
+    fn refuse_in_flight(&self) -> Result<(), OfflineError> {
         let Some((uid, _)) = self.in_flight().next() else {
             return Ok(());
         };
@@ -255,8 +257,7 @@ impl Savepoint {
     /// Writes all of it, or what the filter asks for, as JSON lines. Returns how many entries there were.
     pub fn export(&self, filter: &Filter, out: &mut dyn Write) -> Result<u64, OfflineError> {
         self.check(filter)?;
-        self.refuse_in_flight()?;
-        let head = self.head_lines()?;
+        let head = self.head_lines(filter, None)?;
         let mut put = |line: &Value| {
             writeln!(out, "{line}")
                 .map_err(|error| OfflineError(format!("the export could not be written: {error}")))
@@ -271,9 +272,18 @@ impl Savepoint {
         Ok(entries)
     }
 
-    /// The lines of the job and of its operators.
-    pub(super) fn head_lines(&self) -> Result<Vec<Value>, OfflineError> {
-        let head = serde_json::to_value(&self.document.head).map_err(|error| self.failed(error))?;
+    /// The lines of the job and of its operators, in an export of so much to such files.
+    pub(super) fn head_lines(
+        &self,
+        filter: &Filter,
+        tables: Option<Vec<String>>,
+    ) -> Result<Vec<Value>, OfflineError> {
+        let head = Head {
+            only: (*filter != Filter::default()).then(|| filter.clone()),
+            tables,
+            ..self.document.head.clone()
+        };
+        let head = serde_json::to_value(&head).map_err(|error| self.failed(error))?;
         let mut lines = vec![json!({ "savepoint": head })];
         for (uid, operator) in &self.document.operators {
             let mut line = serde_json::Map::new();
@@ -285,17 +295,52 @@ impl Savepoint {
         Ok(lines)
     }
 
-    /// Refuses a filter by an operator that is not there.
-    pub(super) fn check(&self, filter: &Filter) -> Result<(), OfflineError> {
-        let Some(operator) = filter.operator.as_ref() else {
+    /// Whether it can be exported so: refuses a filter by what is not there, and records in flight.
+    pub fn check(&self, filter: &Filter) -> Result<(), OfflineError> {
+        self.names(filter)?;
+        self.refuse_in_flight()
+    }
+
+    /// Refuses a filter by an operator or a state that is not there.
+    pub(super) fn names(&self, filter: &Filter) -> Result<(), OfflineError> {
+        let refused = |what: &str, name: &str, known: Vec<&str>| {
+            let suggestion = crate::job::error::suggestion(name, &known);
+            Err(self.failed(format!("there is no {what} `{name}`{suggestion}")))
+        };
+        let operators = &self.document.operators;
+        if let Some(operator) = &filter.operator
+            && !operators.contains_key(operator)
+        {
+            return refused(
+                "operator",
+                operator,
+                operators.keys().map(String::as_str).collect(),
+            );
+        }
+        let Some(state) = &filter.state else {
             return Ok(());
         };
-        if self.document.operators.contains_key(operator) {
-            return Ok(());
+        let known = self.states_of(filter.operator.as_deref());
+        match known.contains(state.as_str()) {
+            true => Ok(()),
+            false => refused("state", state, known.into_iter().collect()),
         }
-        let known: Vec<_> = self.document.operators.keys().collect();
-        let suggestion = crate::job::error::suggestion(operator, &known);
-        Err(self.failed(format!("there is no operator `{operator}`{suggestion}")))
+    }
+
+    /// Names of the keyed and operator states of an operator, or of all.
+    fn states_of(&self, operator: Option<&str>) -> BTreeSet<&str> {
+        let wanted = |uid: &str| operator.is_none_or(|operator| operator == uid);
+        let declared = self.document.operators.iter().filter(|(uid, _)| wanted(uid));
+        let declared = declared.flat_map(|(_, head)| head.states.iter().map(|state| state.name.as_str()));
+        let operators = self
+            .restored
+            .manifest
+            .operators
+            .iter()
+            .filter(|(uid, _)| wanted(&uid.0));
+        let parts = operators.flat_map(|(_, operator)| operator.subtasks.values());
+        let lists = parts.flat_map(|part| part.lists.iter().map(|list| list.name.as_str()));
+        declared.chain(lists).collect()
     }
 
     /// What it holds, summed up.

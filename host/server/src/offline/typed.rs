@@ -276,6 +276,23 @@ mod tests {
     }
 
     #[test]
+    fn numbers_with_a_point_come_back_from_text_to_their_last_bit() {
+        let mut bits = 1u64;
+        for _ in 0..20_000 {
+            bits = bits
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let near = (bits >> 11) as f64 / 90_071_992_547_409.92;
+            for number in [f64::from_bits(bits), near] {
+                let text = value_to_json("f64-le", &number.to_le_bytes()).to_string();
+                let read = serde_json::from_str(&text).unwrap();
+                let back = value_from_json("f64-le", &read).unwrap();
+                assert_eq!(back, number.to_le_bytes(), "{text}");
+            }
+        }
+    }
+
+    #[test]
     fn keys_keep_their_type_and_composites_their_fields() {
         let mut composite = Vec::new();
         key::encode_composite(&mut composite, [&b"ba"[..], b"n1"]);

@@ -22,7 +22,7 @@ use super::document::{Document, OperatorHead};
 use super::identity::{Identity, Place};
 use super::line::mode_of;
 use super::sort::{Record, Sorted};
-use crate::host::trigger::as_url;
+use crate::host::trigger::{as_url, parent_and_name};
 
 /// The first byte of every record's value: it is of the savepoint that is edited.
 pub(super) const BASE: u8 = 0;
@@ -49,17 +49,14 @@ pub(super) fn write(
 ) -> Result<Written, OfflineError> {
     let url = as_url(to).map_err(OfflineError)?;
     let url = url.trim_end_matches('/');
-    let Some((parent, directory)) = url
-        .rsplit_once('/')
-        .filter(|(_, directory)| !directory.is_empty())
-    else {
+    let Some((parent, directory)) = parent_and_name(url) else {
         return Err(OfflineError(format!(
             "`{to}` is no place for a savepoint: name a directory to be made"
         )));
     };
-    let storage = open(&format!("{parent}/"), settings).map_err(|error| OfflineError(error.to_string()))?;
+    let storage = open(&parent, settings).map_err(|error| OfflineError(error.to_string()))?;
     let present = storage
-        .list(directory)
+        .list(&directory)
         .map_err(|error| OfflineError(error.to_string()))?;
     if !present.is_empty() {
         return Err(OfflineError(format!(
@@ -68,7 +65,7 @@ pub(super) fn write(
     }
     let mut target = Target {
         storage,
-        directory: directory.to_owned(),
+        directory,
         files: Vec::new(),
         entries: 0,
     };
@@ -290,6 +287,11 @@ fn add(operator: &mut OperatorManifest, place: Place, mut value: Vec<u8>) -> Res
             let mode = mode_of(value.remove(0));
             let lists = &mut subtask_of(operator, subtask).lists;
             let list = match lists.iter().position(|list| list.name == name) {
+                Some(found) if lists[found].mode != mode => {
+                    return Err(OfflineError(format!(
+                        "subtask {subtask}: the elements of the operator state `{name}` have two modes: write one"
+                    )));
+                }
                 Some(found) => &mut lists[found],
                 None => {
                     lists.push(OperatorList {

@@ -130,6 +130,7 @@ fn place() -> Vec<Column> {
         column("key", "", Form::Text),
         column("key", "_number", Form::Signed),
         column("key", "_json", Form::Json),
+        column("key-group", "", Form::Signed),
         column(WINDOW_START, "", Form::Millis),
         column(WINDOW_END, "", Form::Millis),
         column(NAMESPACE, "", Form::Json),
@@ -291,6 +292,10 @@ mod tests {
             (
                 state(json!({"name": "v", "kind": "value", "encoding": "json"})),
                 json!({"key": {"base64": "/w=="}, "window": "global", "value": null}),
+            ),
+            (
+                columns_of_timers(),
+                json!({"timer": "event", "timestamp": 5, "key": {"encoded": ""}, "key-group": 9}),
             ),
             (
                 columns_of_timers(),

@@ -45,6 +45,16 @@ fn read_rows(
     let own: Vec<(usize, Scale)> = own
         .collect::<Result<_, _>>()
         .map_err(|error| failed(path, error))?;
+    let twice = own
+        .iter()
+        .enumerate()
+        .find(|(number, (at, _))| own[..*number].iter().any(|(before, _)| before == at));
+    if let Some((_, (at, _))) = twice {
+        return Err(failed(
+            path,
+            format!("the column `{}` is there twice", columns[*at].name),
+        ));
+    }
     let rows = reader.get_row_iter(None).map_err(|error| failed(path, error))?;
     for (number, row) in (1u64..).zip(rows) {
         let at_row = |error: String| failed(path, format!("row {number}: {error}"));
