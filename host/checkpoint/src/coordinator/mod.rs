@@ -202,6 +202,11 @@ impl Coordinator {
         self.pending.values().all(|p| p.phase != Phase::Writing)
     }
 
+    /// Whether no checkpoint or savepoint is under way.
+    pub fn is_idle(&self) -> bool {
+        self.pending.is_empty()
+    }
+
     /// Whether the final checkpoint or the savepoint of a stop is complete: whatever happens to the tasks, the
     /// job has come to its end, and what that checkpoint holds is still to be committed where they have not.
     pub fn has_ended(&self) -> bool {

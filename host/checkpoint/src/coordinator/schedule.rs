@@ -167,7 +167,10 @@ impl Coordinator {
         } else {
             self.settings.max_concurrent.max(1)
         };
-        under_way < limit as usize
+        // Barriers of unaligned checkpoints would overtake those of a savepoint, which nobody could complete then.
+        let is_overtaken = |p: &Pending| !is_checkpoint(p.kind) && p.phase == Phase::Collecting;
+        let overtakes = self.settings.unaligned && self.pending.values().any(is_overtaken);
+        under_way < limit as usize && !overtakes
     }
 
     /// When the next checkpoint may be triggered, room provided.

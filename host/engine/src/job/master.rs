@@ -307,6 +307,16 @@ impl Master {
                 self.coordinate(Event::TasksRunning, now);
                 self.on_all_ended(now);
             }
+            // The savepoint that was waited for is over.
+            Phase::Running {
+                announced: true,
+                finishing: false,
+            } if !self.is_checkpointing()
+                && self.all_tasks(|task| task.ended)
+                && self.has_nothing_under_way() =>
+            {
+                self.finish(true);
+            }
             Phase::Running { finishing: true, .. } if self.tasks_are_gone() => {
                 self.phase = Phase::Stopping { next: Next::Finish };
             }
@@ -373,9 +383,15 @@ impl Master {
         }
         if self.is_checkpointing() {
             self.coordinate(Event::AllInputsEnded, now);
-        } else {
+        } else if self.has_nothing_under_way() {
             self.finish(true);
         }
+    }
+
+    /// Whether no savepoint is waited for. IMPORTANT: one that stops the job decides what is committed.
+    fn has_nothing_under_way(&self) -> bool {
+        let coordinator = self.coordinator.as_ref();
+        coordinator.is_none_or(|coordinator| coordinator.is_idle() && !coordinator.has_ended())
     }
 
     fn finish(&mut self, commit: bool) {

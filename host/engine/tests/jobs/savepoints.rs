@@ -58,11 +58,21 @@ fn stop_with_savepoint_commits_what_was_read_and_a_new_job_goes_on_from_it() {
 
 #[test]
 fn stop_with_drain_fires_the_timers_first() {
-    let job = Job {
+    drains(|_| ());
+}
+
+#[test]
+fn stop_with_drain_waits_for_its_savepoint_where_there_are_no_other_checkpoints() {
+    drains(|job| job.settings["checkpointing"] = json!(null));
+}
+
+fn drains(change: impl FnOnce(&mut Job)) {
+    let mut job = Job {
         function: "timers",
         parallelism: 1,
         ..gated(800, 20)
     };
+    change(&mut job);
     let running = job.start(RestoreFrom::Fresh);
     wait_for("the gate is reached", || {
         job.world.polled.load(Ordering::SeqCst) == 160

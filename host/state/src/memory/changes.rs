@@ -89,9 +89,11 @@ impl<L: Lot> Changes<L> {
         size_of::<Self>() + self.open.bytes() + self.lots().map(L::bytes).sum::<usize>()
     }
 
-    /// Entries in all lots.
-    pub(super) fn len(&self) -> usize {
-        self.open.len() + self.lots().map(L::len).sum::<usize>()
+    /// Entries in all lots behind this checkpoint.
+    pub(super) fn len_since(&self, confirmed: Option<CheckpointId>) -> usize {
+        let closed = self.closed.iter();
+        let behind = closed.filter(|(checkpoint, _)| Some(*checkpoint) > confirmed);
+        self.open.len() + behind.map(|(_, lot)| lot.len()).sum::<usize>()
     }
 }
 
@@ -133,6 +135,9 @@ mod tests {
         changes.open.push(4);
         assert!(changes.close(freeze(4, Some(3))));
         assert_eq!(noted(&changes), [4]);
+        changes.open.extend([5, 6]);
+        let since = |checkpoint| changes.len_since(Some(CheckpointId(checkpoint)));
+        assert_eq!((since(3), since(4)), (3, 2), "4 may be confirmed by now");
     }
 
     #[test]

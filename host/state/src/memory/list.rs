@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use wasmill_model::id::CheckpointId;
+
 use super::changes::Freeze;
 use super::page::PageBytes;
 use super::table::{Epochs, FrozenTable, Grown, Table, TableFull, TableKey};
@@ -278,9 +280,9 @@ impl ListTable {
         }
     }
 
-    /// How many chunks have changed, and there are.
-    pub(super) fn changed(&self) -> (usize, usize) {
-        let changed = self.open.changed() + self.closed.changed();
+    /// How many chunks have changed since a checkpoint, and there are.
+    pub(super) fn changed(&self, since: Option<CheckpointId>) -> (usize, usize) {
+        let changed = self.open.changed(since) + self.closed.changed(since);
         (changed, self.open.len() + self.closed.len())
     }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use wasmill_model::id::CheckpointId;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::changes::Freeze;
@@ -166,9 +167,9 @@ impl MapTable {
         self.entries.share()
     }
 
-    /// How many entries have changed, some perhaps counted twice; all where that is not known.
-    pub(super) fn changed(&self) -> usize {
-        self.entries.changed()
+    /// How many entries have changed since a checkpoint, some perhaps counted twice; all where that is not known.
+    pub(super) fn changed(&self, since: Option<CheckpointId>) -> usize {
+        self.entries.changed(since)
     }
 
     /// What goes into a checkpoint that may be built on.

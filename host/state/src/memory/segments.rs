@@ -164,7 +164,7 @@ impl MemoryBackend {
         if bytes < self.segments.rule.bytes_min {
             return None;
         }
-        let (changed, entries) = self.changed();
+        let (changed, entries) = self.changed(base);
         let chain = self.segments.base(base, changed, entries);
         let builds = !chain.is_empty();
         let freeze = Freeze {
@@ -222,11 +222,11 @@ impl MemoryBackend {
     }
 
     /// How many entries have changed since the base, some perhaps counted twice, and how many there are.
-    fn changed(&self) -> (usize, usize) {
+    fn changed(&self, base: Option<CheckpointId>) -> (usize, usize) {
         let tables = self.states.iter().map(|state| match &state.held {
-            Tables::Values(tables) => sum(tables.iter().map(|table| (table.changed(), table.len()))),
-            Tables::Maps(tables) => sum(tables.iter().map(|table| (table.changed(), table.len()))),
-            Tables::Lists(tables) => sum(tables.iter().map(ListTable::changed)),
+            Tables::Values(tables) => sum(tables.iter().map(|table| (table.changed(base), table.len()))),
+            Tables::Maps(tables) => sum(tables.iter().map(|table| (table.changed(base), table.len()))),
+            Tables::Lists(tables) => sum(tables.iter().map(|table| table.changed(base))),
         });
         sum(tables)
     }

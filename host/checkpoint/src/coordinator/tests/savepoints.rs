@@ -30,6 +30,26 @@ fn a_savepoint_commits_nothing_replaces_nothing_and_runs_beside() {
 }
 
 #[test]
+fn barriers_that_overtake_wait_until_all_have_taken_a_savepoint() {
+    let mut c = running(CheckpointSettings {
+        unaligned: true,
+        ..settings()
+    });
+    at(&mut c, 1, [savepoint(9, SavepointKind::Savepoint), ack(1, 0)]);
+    assert_eq!(
+        at(&mut c, 100, [Event::Tick]),
+        [""; 0],
+        "it would overtake the savepoint's"
+    );
+    assert!(
+        c.next_wake().is_none_or(|at| at > 100),
+        "nothing is to be done now"
+    );
+    assert_eq!(at(&mut c, 300, [ack(1, 1)]), ["write 1", "trigger 2"]);
+    assert_eq!(at(&mut c, 301, [written(1)]), ["done 9 by 1"]);
+}
+
+#[test]
 fn a_failed_savepoint_fails_no_job_and_loses_only_its_own_files() {
     let mut c = running(settings());
     at(&mut c, 1, [savepoint(9, SavepointKind::Savepoint), ack(1, 0)]);

@@ -184,8 +184,13 @@ impl Master {
                 checkpoint, names, ..
             } => {
                 let Location { storage, directory } = self.files.location(checkpoint);
+                let Some(fence) = self.fence.clone() else { return };
                 self.delete(format!("delete files {checkpoint}"), move || {
-                    if let Err(error) = retention::delete_files(&*storage, &directory, &names) {
+                    // A host that has taken over may have seen what names them.
+                    let deleted = fence
+                        .check()
+                        .and_then(|()| Ok(retention::delete_files(&*storage, &directory, &names)?));
+                    if let Err(error) = deleted {
                         tracing::warn!(%checkpoint, %error, "files of a checkpoint could not be deleted");
                     }
                 });
@@ -301,7 +306,9 @@ fn write(fence: &Fence, location: &Location, part: &JobPart, done: Acknowledged)
             {
                 tracing::warn!(%checkpoint, %error, "the manifest of a failed savepoint could not be deleted");
             }
-            noted
+            noted?;
+            // As below: the note stays, for a host that took over meanwhile may have seen it.
+            fence.check()
         }
         (_, Destination::Job) => {
             // A host that took over meanwhile may have gone on from one before: then nothing of this one is committed.
@@ -383,6 +390,30 @@ mod tests {
         // For a savepoint nothing is committed: it is whole, and good.
         let savepoint = Destination::Savepoint(SavepointTrigger(1));
         written(ManifestKind::Savepoint, savepoint, "savepoint".to_owned()).unwrap();
+    }
+
+    #[test]
+    fn a_host_that_is_fenced_while_it_notes_a_stop_commits_nothing_and_leaves_all() {
+        let disk = Arc::new(MemoryStorage::new());
+        let other: Arc<dyn CheckpointStorage> = disk.clone();
+        let storage: Arc<dyn CheckpointStorage> = Arc::new(FaultyStorage::new(disk, move |_, _, name| {
+            if name.contains("/stops/") {
+                drop(Fence::acquire(other.clone(), JOB));
+            }
+            Fault::None
+        }));
+        let fence = Fence::acquire(storage.clone(), JOB).unwrap();
+        let location = Location {
+            storage: storage.clone(),
+            directory: "stop".to_owned(),
+        };
+        let stop = done(ManifestKind::StopWithSavepoint, Destination::Job);
+        let stopped = write(&fence, &location, &part(&fence), stop);
+        assert!(matches!(stopped, Err(FenceError::Fenced { .. })), "{stopped:?}");
+        storage.read(&manifest_name("stop"), 0, 1).unwrap();
+        storage
+            .read(&format!("{JOB}/stops/{}", CheckpointId(4)), 0, 1)
+            .unwrap();
     }
 
     #[test]

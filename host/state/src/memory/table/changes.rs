@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use wasmill_model::id::CheckpointId;
+
 use super::{Table, TableKey};
 use crate::memory::changes::{Changes, Freeze, Lot};
 use crate::memory::index::Location;
@@ -126,10 +128,10 @@ impl Table {
         }
     }
 
-    /// How many entries have changed, some perhaps counted twice; all where that is not known.
-    pub(in crate::memory) fn changed(&self) -> usize {
+    /// How many entries have changed since a checkpoint, some perhaps counted twice; all where that is not known.
+    pub(in crate::memory) fn changed(&self, since: Option<CheckpointId>) -> usize {
         let changes = self.changes.as_ref();
-        changes.map_or(self.len(), |changes| changes.len())
+        changes.map_or(self.len(), |changes| changes.len_since(since))
     }
 
     /// Ends a lot. Whether all changes since the base are known, so that [`frozen`](Self::frozen) may give them alone.
@@ -201,7 +203,6 @@ mod tests {
     use std::collections::BTreeMap;
 
     use proptest::prelude::*;
-    use wasmill_model::id::CheckpointId;
 
     use super::super::{Epochs, Grown};
     use super::*;
