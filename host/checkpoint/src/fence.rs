@@ -10,6 +10,7 @@
 //! stands in the names of empty files, where no damage to a file's content can change it.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -71,7 +72,8 @@ impl Fence {
         let directory = epochs_directory(job);
         let epochs = Epochs::read(&*storage, job)?;
         let epoch = epochs.newest() + 1;
-        match storage.create(&format!("{directory}/{epoch}"), b"") {
+        // Its content tells it from another host's where the answer is lost. Nobody else reads it.
+        match storage.create(&format!("{directory}/{epoch}"), token().as_bytes()) {
             Ok(()) => {}
             Err(StorageError::Exists { .. }) => {
                 let storage = storage.url();
@@ -193,6 +195,12 @@ impl Fence {
         })?;
         Ok(create_or_withdraw(&*self.storage, &name, &content)?)
     }
+}
+
+/// Never the same twice.
+fn token() -> String {
+    let random = || RandomState::new().hash_one(std::process::id());
+    format!("{:016x}{:016x}", random(), random())
 }
 
 /// Creates a file that decides what a restore finds. Where the answer is an error the file may be there all

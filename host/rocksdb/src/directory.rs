@@ -75,14 +75,26 @@ impl Drop for HostDirectory {
     }
 }
 
+/// How often the directory of a database is made where the one above it goes meanwhile.
+const CREATIONS_MAX: usize = 10;
+
 /// Where a database is to lie.
 pub(crate) struct TaskDirectory(PathBuf);
 
 impl TaskDirectory {
     /// Makes it.
     pub(crate) fn create(&self) -> Result<OwnedDirectory, StateError> {
-        let made = fs::create_dir_all(&self.0).map(|()| OwnedDirectory(self.0.clone()));
-        made.map_err(|error| failed(&self.0, &error))
+        // That of the job goes with the last database of the attempt before: perhaps between two steps of this.
+        let made = (1..CREATIONS_MAX)
+            .map(|_| fs::create_dir_all(&self.0))
+            .find(|made| {
+                !made
+                    .as_ref()
+                    .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+            });
+        let made = made.unwrap_or_else(|| fs::create_dir_all(&self.0));
+        made.map(|()| OwnedDirectory(self.0.clone()))
+            .map_err(|error| failed(&self.0, &error))
     }
 }
 

@@ -46,7 +46,7 @@ use crate::job::{ParsedJob, parse};
 use crate::requests::HttpClients;
 use job::{Job, Phase};
 use state::Backends;
-use store::{JobRecord, JobStore, SavepointRef, StoredState};
+use store::{JobRecord, JobStore, StoredState};
 use trigger::Triggers;
 
 /// How often the end of a job is tried to be stored, and the pause between two tries.
@@ -254,21 +254,7 @@ impl Host {
     /// Accepts a job: once this returns it is durable, and it is being started.
     pub fn submit(self: &Arc<Self>, text: &str, options: &SubmitOptions) -> Result<Submitted, HostError> {
         let (_, lowered) = self.validate(text, options)?;
-        let savepoint = options
-            .savepoint_path
-            .as_deref()
-            .map(|path| -> Result<_, HostError> {
-                // A relative path would be another one for a host that is started elsewhere.
-                Ok(SavepointRef {
-                    path: trigger::as_url(path).map_err(HostError::Bad)?,
-                    allow_non_restored: options.allow_non_restored,
-                    claim: options.claim,
-                })
-            });
-        let savepoint = savepoint.transpose()?;
-        if let Some(savepoint) = &savepoint {
-            self.check_savepoint(savepoint)?;
-        }
+        let savepoint = self.savepoint_of(options)?;
         let mut jobs = self.jobs_locked();
         let free = self.settings.slots.saturating_sub(slots_of(&jobs));
         let plan = JobPlan::new(&lowered.graph, MaxParallelism::DEFAULT, free)

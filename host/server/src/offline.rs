@@ -7,7 +7,7 @@
 //! | `typed` | bytes as JSON, by what the state declares |
 //! | `line` | an entry as a line and back |
 //! | `sort` | putting entries in order in bounded memory |
-//! | `read`, `write` | savepoints |
+//! | `read`, `write`, `export` | savepoints |
 //! | `native` | entries in files of a backend |
 //! | `parquet` | a directory of Parquet files, with a row for each line |
 //! | `change`, `diff` | `import` and `edit`; `diff` |
@@ -19,6 +19,7 @@
 pub mod change;
 pub mod diff;
 pub mod document;
+mod export;
 mod identity;
 mod line;
 mod native;

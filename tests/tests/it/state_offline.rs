@@ -606,3 +606,57 @@ fn entries_in_files_of_a_backend_are_read_as_those_of_a_canonical_savepoint() ->
     ensure!(differences.is_empty(), "{differences}");
     Ok(())
 }
+
+#[test]
+fn a_job_deletes_what_it_has_claimed_and_not_what_is_put_in_its_place() -> Result<()> {
+    let stopped = Stopped::new()?;
+    std::fs::write(stopped.path("changes"), "")?;
+    let edit = || {
+        stopped
+            .state(&["edit", &stopped.savepoint, "edited", "--changes", "changes"])?
+            .ok()
+    };
+    edit()?;
+    let place = stopped.path("edited").display().to_string();
+    let claimed = |job: &str| {
+        stopped
+            .host
+            .submit_with(job, &format!("?savepointPath={place}&claimMode=CLAIM"))
+    };
+    let endless = stopped.job("first", ", continuous: true");
+    let slow = claimed(&endless.replace("interval: 100ms", "interval: 1h"))?;
+    let host = &stopped.host;
+    host.wait_for(&slow, "RUNNING", LIMIT)?;
+    for refused in [
+        host.command(&["savepoint", "-d", &place])?.refused()?,
+        claimed(&endless)
+            .err()
+            .context("it is claimed twice")?
+            .to_string(),
+    ] {
+        let expected = format!("is claimed by job {slow}, which has not ended");
+        ensure!(refused.contains(&expected), "{refused}");
+    }
+    let is_there = || Path::new(&place).join("_metadata").exists();
+    let wait_until_gone = || {
+        wait::until("what was claimed is deleted", LIMIT, || {
+            Ok(if is_there() {
+                Err("it is there".to_owned())
+            } else {
+                Ok(())
+            })
+        })
+    };
+    ensure!(is_there());
+    host.command(&["cancel", &slow])?.ok()?;
+    wait_until_gone()?;
+    edit()?;
+    let job = claimed(&endless)?;
+    wait_until_gone()?;
+    edit()?;
+    host.wait_for_a_new_checkpoint(&job)?;
+    host.command(&["cancel", &job])?.ok()?;
+    host.wait_for(&job, "CANCELED", LIMIT)?;
+    ensure!(is_there(), "the job deleted a savepoint that it had not claimed");
+    Ok(())
+}

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use wasmill_checkpoint::layout;
+use wasmill_checkpoint::storage::StorageError;
 use wasmill_engine::job::status::{
     CheckpointStats, ExceptionEntry, JobState, JobStatus, SubtaskStatus, TaskState, VertexStatus,
 };
@@ -297,6 +298,10 @@ fn planned_vertices(plan: &JobPlan) -> Vec<VertexStatus> {
     vertices.collect()
 }
 
+/// Before storage that does not answer is asked again; doubled each time.
+const STORAGE_PAUSE_FIRST: Duration = Duration::from_secs(1);
+const STORAGE_PAUSE_MAX: Duration = Duration::from_secs(30);
+
 impl Host {
     /// Starts a job on a thread of its own, which then waits for its end.
     pub(super) fn launch(self: &Arc<Self>, job: Arc<Job>, resumed: bool) {
@@ -313,11 +318,15 @@ impl Host {
     }
 
     fn run(&self, job: &Arc<Job>, resumed: bool) {
-        let handle = match self.start(job, resumed) {
+        let handle = match self.start_when_storage_answers(job, resumed) {
             Ok(handle) => handle,
             Err(error) => {
                 tracing::error!(job = %job.id(), "the job could not be started: {error}");
-                self.end(job, job.planned_status(JobState::Failed, Some(error)));
+                let state = match &*job.phase() {
+                    Phase::CancelledEarly => JobState::Canceled,
+                    _ => JobState::Failed,
+                };
+                self.end(job, job.planned_status(state, Some(error)));
                 return;
             }
         };
@@ -341,7 +350,34 @@ impl Host {
         }
     }
 
-    fn start(&self, job: &Job, resumed: bool) -> Result<Arc<dyn JobHandle>, String> {
+    /// A job that ran before must not be given up because its storage is away while the host starts.
+    fn start_when_storage_answers(&self, job: &Job, resumed: bool) -> Result<Arc<dyn JobHandle>, String> {
+        let mut pause = STORAGE_PAUSE_FIRST;
+        loop {
+            let has_checkpoint = match job.record().savepoint.is_some() && resumed {
+                true => self.has_checkpoint(job),
+                false => Ok(false),
+            };
+            let error = match has_checkpoint {
+                Ok(has) => return self.start(job, resumed, has),
+                Err(error) => error,
+            };
+            if matches!(*job.phase(), Phase::CancelledEarly) {
+                return Err(error.to_string());
+            }
+            tracing::warn!(job = %job.id(), %error, "the job waits for its checkpoint storage");
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(STORAGE_PAUSE_MAX);
+        }
+    }
+
+    fn has_checkpoint(&self, job: &Job) -> Result<bool, StorageError> {
+        let files = self.storage.list(&layout::job_directory(job.id()))?;
+        let mut names = files.iter().map(|(name, _)| name);
+        Ok(names.any(|name| name.ends_with(layout::MANIFEST_NAME)))
+    }
+
+    fn start(&self, job: &Job, resumed: bool, has_checkpoint: bool) -> Result<Arc<dyn JobHandle>, String> {
         let record = job.record();
         let mut graph = record.graph.clone();
         secret::resolve(&mut graph)?;
@@ -353,7 +389,7 @@ impl Host {
             storage: Arc::clone(&self.storage),
             state,
             slots: record.slots,
-            restore: self.restore_of(job, resumed)?,
+            restore: self.restore_of(job, resumed, has_checkpoint)?,
             claimed: self.claimed_of(job),
             first_attempt: 0,
         };
@@ -385,18 +421,9 @@ impl Host {
     }
 
     /// A job with a checkpoint of its own never goes back to the savepoint that it once came from.
-    fn restore_of(&self, job: &Job, resumed: bool) -> Result<RestoreFrom, String> {
-        let has_checkpoint = || -> Result<bool, String> {
-            let files = self
-                .storage
-                .list(&layout::job_directory(job.id()))
-                .map_err(|e| e.to_string())?;
-            Ok(files
-                .iter()
-                .any(|(name, _)| name.ends_with(layout::MANIFEST_NAME)))
-        };
+    fn restore_of(&self, job: &Job, resumed: bool, has_checkpoint: bool) -> Result<RestoreFrom, String> {
         match &job.record().savepoint {
-            Some(savepoint) if !resumed || !has_checkpoint()? => {
+            Some(savepoint) if !has_checkpoint => {
                 let (storage, directory) = trigger::open_savepoint(&savepoint.path, &self.settings.storage)?;
                 Ok(RestoreFrom::Path {
                     storage,

@@ -17,7 +17,7 @@ use wasmill_model::id::JobId;
 
 use super::job::Job;
 use super::store::{JobRecord, SavepointRef};
-use super::{Host, HostError, local_path, random_u128};
+use super::{Host, HostError, SubmitOptions, local_path, random_u128};
 use crate::config::directory_url;
 
 /// Triggers that are remembered, over all jobs.
@@ -218,14 +218,21 @@ impl Host {
 }
 
 impl Host {
-    /// Whether a job may start from it, and have it for its own where it claims it.
-    pub(super) fn check_savepoint(&self, savepoint: &SavepointRef) -> Result<(), HostError> {
-        let SavepointRef { path, claim, .. } = savepoint;
+    /// What a job is to start from: refused where it may not, or may not have it for its own as it wants.
+    pub(super) fn savepoint_of(&self, options: &SubmitOptions) -> Result<Option<SavepointRef>, HostError> {
+        let Some(path) = options.savepoint_path.as_deref() else {
+            return Ok(None);
+        };
         let (storage, directory) = open_savepoint(path, &self.settings.storage).map_err(HostError::Bad)?;
-        if *claim {
+        if options.claim {
             self.unneeded(path, &*storage, &directory)?;
         }
-        Ok(())
+        Ok(Some(SavepointRef {
+            // A relative path would be another one for a host that is started elsewhere.
+            path: as_url(path).map_err(HostError::Bad)?,
+            allow_non_restored: options.allow_non_restored,
+            claim: options.claim,
+        }))
     }
 
     /// Notes beside what a job claims that it is the job's own.

@@ -18,7 +18,6 @@ use wasmill_model::key::{KeyGroup, KeyGroupRange};
 pub use self::read::read_segments;
 use self::write::{FrozenSegment, SegmentTables};
 use super::changes::Freeze;
-use super::list::ListTable;
 use super::table::{FrozenTable, Table};
 use super::{MemoryBackend, Tables};
 use crate::backend::KeyedStateBackend;

@@ -205,34 +205,39 @@ fn restart(job: &ParsedJob, given: &Restart) -> Result<RestartStrategy, JobFileE
             interval_ms: ms(given.failure_rate_interval, 60_000),
             delay_ms: ms(given.delay, 1_000),
         }),
-        Strategy::ExponentialDelay => {
-            let multiplier = given.multiplier.unwrap_or(1.5);
-            if !(multiplier >= 1.0 && multiplier.is_finite()) {
-                return error("multiplier", "the multiplier must be at least 1".to_owned());
-            }
-            let jitter = given.jitter.unwrap_or(0.1);
-            if !(0.0..=1.0).contains(&jitter) {
-                return error("jitter", "the jitter must be from 0 to 1".to_owned());
-            }
-            let (initial_ms, max_ms) = (ms(given.initial, 1_000), ms(given.max, 60_000));
-            if initial_ms == 0 {
-                let message = "the first delay must be above 0: a job that fails at once would be restarted without a pause";
-                return error("initial", message.to_owned());
-            }
-            if initial_ms > max_ms {
-                let field = if given.max.is_some() { "max" } else { "initial" };
-                return error(
-                    field,
-                    format!("`max` ({max_ms} ms) is below `initial` ({initial_ms} ms)"),
-                );
-            }
-            Ok(RestartStrategy::ExponentialDelay {
-                initial_ms,
-                max_ms,
-                multiplier,
-                reset_after_ms: ms(given.reset_after, 3_600_000),
-                jitter,
-            })
-        }
+        Strategy::ExponentialDelay => exponential_delay(job, given),
     }
+}
+
+fn exponential_delay(job: &ParsedJob, given: &Restart) -> Result<RestartStrategy, JobFileError> {
+    let error =
+        |field: &str, message: String| Err(job.spans.error(&["restart".into(), field.into()], message));
+    let multiplier = given.multiplier.unwrap_or(1.5);
+    if !(multiplier >= 1.0 && multiplier.is_finite()) {
+        return error("multiplier", "the multiplier must be at least 1".to_owned());
+    }
+    let jitter = given.jitter.unwrap_or(0.1);
+    if !(0.0..=1.0).contains(&jitter) {
+        return error("jitter", "the jitter must be from 0 to 1".to_owned());
+    }
+    let (initial_ms, max_ms) = (ms(given.initial, 1_000), ms(given.max, 60_000));
+    if initial_ms == 0 {
+        let message =
+            "the first delay must be above 0: a job that fails at once would be restarted without a pause";
+        return error("initial", message.to_owned());
+    }
+    if initial_ms > max_ms {
+        let field = if given.max.is_some() { "max" } else { "initial" };
+        return error(
+            field,
+            format!("`max` ({max_ms} ms) is below `initial` ({initial_ms} ms)"),
+        );
+    }
+    Ok(RestartStrategy::ExponentialDelay {
+        initial_ms,
+        max_ms,
+        multiplier,
+        reset_after_ms: ms(given.reset_after, 3_600_000),
+        jitter,
+    })
 }
