@@ -6,7 +6,8 @@ use anyhow::{Context, Result, ensure};
 
 use crate::cli::{self, Ran};
 use crate::guests;
-use crate::host::Host;
+use crate::host::{Host, LIMIT};
+use crate::text;
 
 /// A copy of the job file and the input of one example; deleted when it is dropped.
 pub struct Example {
@@ -42,6 +43,38 @@ impl Example {
             }
         }
         Ok(Self { scratch, directory })
+    }
+
+    /// Runs it in a host until it has finished, on each backend, and compares what was committed. The output of the last one
+    /// stays.
+    pub fn run_on_each_backend(&self) -> Result<()> {
+        let mut before: Option<Vec<String>> = None;
+        for backend in ["memory", "rocksdb"] {
+            let out = self.path("out");
+            if out.exists() {
+                std::fs::remove_dir_all(&out)?;
+            }
+            let host = self.host(&[
+                ("WASMILL_STATE_BACKEND", backend),
+                ("WASMILL_ROCKSDB_CACHE_SIZE", "16KiB"),
+            ])?;
+            let job = self.submit(&host)?;
+            host.wait_for(&job, "FINISHED", LIMIT)?;
+            let mut committed = Vec::new();
+            for directory in directories(&out)? {
+                committed.extend(text::committed(&directory)?);
+            }
+            ensure!(!committed.is_empty(), "nothing was committed on {backend}");
+            if let Some(before) = before.replace(committed.clone()) {
+                let difference = text::difference(&committed, &before);
+                ensure!(
+                    difference.is_none(),
+                    "on {backend}: {}",
+                    difference.unwrap_or_default()
+                );
+            }
+        }
+        Ok(())
     }
 
     /// Where its job file lies, and where a reader would run it.
@@ -106,4 +139,24 @@ impl Example {
         let id = host.command(&["run", "--detached", &job])?.ok()?;
         Ok(id.trim().to_owned())
     }
+}
+
+/// The directories below one that hold files, in order; itself, where it has no other below.
+fn directories(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut below = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            below.push(path);
+        }
+    }
+    if below.is_empty() {
+        return Ok(vec![directory.to_owned()]);
+    }
+    below.sort();
+    let all: Vec<Vec<PathBuf>> = below
+        .iter()
+        .map(|path| directories(path))
+        .collect::<Result<_>>()?;
+    Ok(all.concat())
 }

@@ -22,7 +22,8 @@ pub struct CheckpointStats {
     pub completed: u64,
     /// How many failed.
     pub failed: u64,
-    /// The last ones, newest first, at most [`CHECKPOINT_HISTORY_MAX`].
+    /// The last ones, newest first, at most [`CHECKPOINT_HISTORY_MAX`]; among them the latest checkpoint and savepoint that
+    /// completed and the latest that failed, however old they are.
     pub history: Vec<CheckpointEntry>,
     /// What the running attempt was restored from.
     pub latest_restored: Option<RestoredEntry>,
@@ -180,8 +181,29 @@ impl CheckpointStats {
             discarded: false,
             failure: None,
         };
-        self.history.truncate(CHECKPOINT_HISTORY_MAX - 1);
+        while self.history.len() >= CHECKPOINT_HISTORY_MAX {
+            self.history.remove(self.oldest_but_latest());
+        }
         self.history.insert(0, entry);
+    }
+
+    /// The oldest entry but those that are the latest of their sort, which the API shows however old they are.
+    fn oldest_but_latest(&self) -> usize {
+        let latest = |status, savepoint: Option<bool>| {
+            let is = |entry: &CheckpointEntry| {
+                entry.status == status && savepoint.is_none_or(|savepoint| entry.is_savepoint == savepoint)
+            };
+            self.history.iter().position(is)
+        };
+        let kept = [
+            latest(CheckpointStatus::Completed, Some(false)),
+            latest(CheckpointStatus::Completed, Some(true)),
+            latest(CheckpointStatus::Failed, None),
+        ];
+        let mut from_oldest = (0..self.history.len()).rev();
+        from_oldest
+            .find(|at| !kept.contains(&Some(*at)))
+            .unwrap_or_default()
     }
 
     pub(crate) fn acknowledged(

@@ -39,11 +39,9 @@ fn expect_committed(example: &Example, directory: &str, mut expected: Vec<String
     }
 }
 
-/// Runs a bounded example in a host until it has finished.
+/// Runs a bounded example in a host until it has finished, on each backend.
 fn run_in_a_host(example: &Example) -> Result<()> {
-    let host = example.host(&[])?;
-    let job = example.submit(&host)?;
-    host.wait_for(&job, "FINISHED", LIMIT)
+    example.run_on_each_backend()
 }
 
 /// `key,value` lines whose keys are mixed.

@@ -51,7 +51,7 @@ impl Case<'_> {
 name: {name}
 parallelism: {parallelism}
 state-backend: {backend}
-checkpointing: {{{checkpointing}, retain-on-cancel: true}}
+checkpointing: {{{checkpointing}, incremental: {incremental}, retain-on-cancel: true}}
 plugins: {{words: words}}
 operators:
   - {{uid: lines, source: files, config: {{path: \"{directory}/in\"{source}}}, format: lines}}
@@ -62,6 +62,8 @@ operators:
 ",
             name = self.name,
             backend = self.backend,
+            // In memory so little state is written whole at any rate.
+            incremental = self.backend == "rocksdb",
             checkpointing = self.checkpointing,
         )
     }

@@ -604,6 +604,33 @@ fn entries_in_files_of_a_backend_are_read_as_those_of_a_canonical_savepoint() ->
     ensure!(count_of(&stopped.export(&native)?, "gamma")? == LINES);
     let differences = stopped.state(&["diff", &canonical, &native])?.ok()?;
     ensure!(differences.is_empty(), "{differences}");
+
+    // A savepoint is its directory, wherever that is.
+    stopped.host.command(&["cancel", &job])?.ok()?;
+    for (number, savepoint) in [canonical, native].iter().enumerate() {
+        let from = PathBuf::from(savepoint.trim_start_matches("file://"));
+        let moved = stopped.path(&format!("moved {number} %41 ä"));
+        let own = stopped.directory.path().as_os_str().as_encoded_bytes();
+        for file in std::fs::read_dir(&from)? {
+            let path = file?.path();
+            let content = std::fs::read(&path)?;
+            let names_itself = content.windows(own.len()).any(|bytes| bytes == own);
+            ensure!(
+                !names_itself,
+                "{} holds the path of its directory",
+                path.display()
+            );
+        }
+        std::fs::rename(&from, &moved)?;
+        let moved = moved.display().to_string();
+        ensure!(count_of(&stopped.export(&moved)?, "gamma")? == LINES);
+        let file = stopped.path("job.yaml").display().to_string();
+        std::fs::write(&file, stopped.job("first", ""))?;
+        let next = stopped.host.command(&["run", "-d", "-s", &moved, &file])?.ok()?;
+        stopped.host.wait_for(next.trim(), "FINISHED", LIMIT)?;
+    }
+    let committed = text::committed(&stopped.path("first"))?;
+    ensure!(committed.len() as u64 == 3 * LINES, "{} lines", committed.len());
     Ok(())
 }
 

@@ -30,9 +30,7 @@ fn expect(example: &Example, directory: &str, mut expected: Vec<String>) -> Resu
 }
 
 fn run(example: &Example) -> Result<()> {
-    let host = example.host(&[])?;
-    let job = example.submit(&host)?;
-    host.wait_for(&job, "FINISHED", LIMIT)
+    example.run_on_each_backend()
 }
 
 /// The starts of the windows of a time.

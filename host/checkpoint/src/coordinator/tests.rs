@@ -365,3 +365,26 @@ fn the_history_is_bounded_and_the_counts_are_not() {
     );
     assert_eq!(stats.history[0].id, CheckpointId(150));
 }
+
+#[test]
+fn the_latest_savepoint_and_the_latest_failure_stay_in_the_history() {
+    let mut c = running(CheckpointSettings {
+        tolerable_failures: 1_000,
+        ..settings()
+    });
+    let saved = [
+        savepoint(9, SavepointKind::Savepoint),
+        ack(1, 0),
+        ack(1, 1),
+        written(1),
+    ];
+    at(&mut c, 1, saved);
+    at(&mut c, 100, [Event::Tick, decline(2, 0)]);
+    for n in 3..=200u64 {
+        let done = [Event::Tick, ack(n, 0), ack(n, 1), written(n)];
+        at(&mut c, 100 * n as i64, done);
+    }
+    let history = &c.stats().history;
+    let ids: Vec<u64> = history.iter().map(|entry| entry.id.0).collect();
+    assert_eq!((ids.len(), ids[0], &ids[98..]), (100, 200, &[2, 1][..]));
+}

@@ -54,6 +54,8 @@ struct Asked {
 #[derive(Default)]
 pub struct Triggers {
     asked: Mutex<Remembered>,
+    /// Held while something is triggered: a client that asks again gets the same answer.
+    triggering: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -96,8 +98,17 @@ impl Host {
         chosen_id: Option<u128>,
     ) -> Result<u128, HostError> {
         let id = chosen_id.unwrap_or_else(random_u128);
-        if self.triggers.find(id).is_some_and(|asked| asked.job == job) {
-            return Ok(id);
+        let triggering = self.triggers.triggering.lock();
+        let _one_at_a_time = triggering.unwrap_or_else(PoisonError::into_inner);
+        match self.triggers.find(id) {
+            Some(asked) if asked.job == job => return Ok(id),
+            Some(asked) => {
+                return Err(HostError::Conflict(format!(
+                    "the trigger id {id:032x} is that of a savepoint of job {}: choose another, or none",
+                    asked.job
+                )));
+            }
+            None => {}
         }
         let running = self.job(job)?;
         let handle = running.handle().ok_or_else(|| not_running(&running))?;
