@@ -123,8 +123,11 @@ impl From<StateError> for TaskError {
             StateError::Register { .. }
             | StateError::Incompatible { .. }
             | StateError::Encoding { .. }
+            | StateError::MapKeys { .. }
             | StateError::TimeToLive { .. }
             | StateError::Unsupported(_) => Self::user(message).for_good(),
+            // The same bytes are given to the same function the next time.
+            StateError::Migration { .. } => Self::new(Fault::Plugin, message).for_good(),
             StateError::Corrupt(_) | StateError::Usage { .. } | StateError::Io(_) => Self::host(message),
         }
     }

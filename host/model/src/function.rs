@@ -295,7 +295,10 @@ impl FunctionDescription {
                     .to_owned(),
             );
         }
-        self.check_ttl().and_then(|()| self.check_grants()).or_else(fail)
+        self.check_versions()
+            .and_then(|()| self.check_ttl())
+            .and_then(|()| self.check_grants())
+            .or_else(fail)
     }
 
     fn check_grants(&self) -> Result<(), String> {

@@ -17,7 +17,7 @@ use wasmill_state::memory::{MemoryBackend, SEGMENTS, SegmentRule};
 use wasmill_state::native::{FilesWanted, NativeState};
 use wasmill_state::testing::contents::Contents;
 use wasmill_state::testing::files::MemoryFiles;
-use wasmill_state::testing::{MAX_PARALLELISM, contract, declaration, operations, state_key};
+use wasmill_state::testing::{MAX_PARALLELISM, contract, declaration, migration, operations, state_key};
 use wasmill_state::timers::TimerQueue;
 
 fn settings(local: &Path, cache_bytes: usize) -> Settings {
@@ -273,4 +273,13 @@ fn segments_of_state_in_memory_are_read_into_a_database() {
         read.merge(contents(&mut *part).unwrap());
     }
     assert!(read == contents(&mut memory).unwrap());
+}
+
+#[test]
+fn files_of_a_database_of_an_older_version_are_migrated_wherever_they_are_restored_to() {
+    let local = tempfile::tempdir().unwrap();
+    let host = RocksHost::open(settings(local.path(), 50_000)).unwrap();
+    let rocksdb = host.backends_of("job".to_owned());
+    let memory = MemoryBackends::reading(rocksdb.clone());
+    migration::check_files(&*rocksdb, &memory).unwrap();
 }

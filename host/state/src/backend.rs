@@ -13,7 +13,7 @@ use wasmill_model::function::StateDeclaration;
 use wasmill_model::key::{KeyGroup, KeyGroupRange, MaxParallelism};
 
 use crate::native::{FilesWanted, NativeSnapshot};
-use crate::snapshot::{Entries, SnapshotWriter};
+use crate::snapshot::{Entries, Entry, SnapshotWriter};
 
 /// A state registered with a backend, valid for its life.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -130,7 +130,11 @@ pub enum StateError {
     /// A stored state does not fit what the function declares now (S8).
     #[error(
         "state `{name}`: the snapshot holds {kind:?} of schema version {stored}, the function declares {declared_kind:?} of \
-         schema version {declared}: keep the old version, rename the state, or restore with its data dropped"
+         schema version {declared}: {}keep the old version, rename the state, or restore with its data dropped",
+        match kind == declared_kind && stored < declared {
+            true => "give the component a `migrate` that reads the older version (`migrates-from` in `describe`), ",
+            false => "",
+        }
     )]
     Incompatible {
         /// The state.
@@ -146,8 +150,9 @@ pub enum StateError {
     },
     /// A stored state's bytes are to be read in another way than the function declares now (S8).
     #[error(
-        "state `{name}`: the snapshot holds it in the encoding `{stored}`, the function declares `{declared}`: declare \
-         `{stored}` again, rename the state, or restore with its data dropped"
+        "state `{name}`: the snapshot holds it in the encoding `{stored}`, the function declares `{declared}` under the same \
+         schema version: declare `{stored}` again, raise the schema version and migrate, rename the state, or restore with \
+         its data dropped"
     )]
     Encoding {
         /// The state.
@@ -156,6 +161,36 @@ pub enum StateError {
         stored: String,
         /// Declared encoding.
         declared: String,
+    },
+    /// A stored map's keys are to be read in another way than the function declares now (S8).
+    #[error(
+        "state `{name}`: the snapshot holds its map keys as `{stored}`, the function declares `{declared}`, and `migrate` \
+         converts values alone: declare `{stored}` again, rename the state, or restore with its data dropped"
+    )]
+    MapKeys {
+        /// The state.
+        name: String,
+        /// Stored encoding.
+        stored: String,
+        /// Declared encoding.
+        declared: String,
+    },
+    /// What an older schema version has stored could not be converted (S8).
+    #[error(
+        "state `{name}`: {place} cannot be migrated from schema version {stored} to {declared}; mend `migrate`, or go back to \
+         the component that stored it: {reason}"
+    )]
+    Migration {
+        /// The state.
+        name: String,
+        /// Stored schema version.
+        stored: u32,
+        /// Declared schema version.
+        declared: u32,
+        /// Which entry, as far as that is known.
+        place: String,
+        /// What the function said, or did.
+        reason: String,
     },
     /// A stored state has stamps, or has none, and the function declares it the other way.
     #[error(
@@ -270,6 +305,13 @@ pub trait KeyedStateBackend: Send {
         entries: Entries<'_>,
     ) -> Result<(), StateError>;
 
+    /// What a snapshot holds under that name, where nobody has registered it yet.
+    fn restored(&self, name: &str) -> Option<(StateId, StateDeclaration)>;
+
+    /// Says that the entries of a restored state are now what this declaration says; a `register` with it claims them.
+    /// [`crate::migration`] is what calls it, after it has converted them all.
+    fn redeclare(&mut self, state: StateId, declaration: &StateDeclaration) -> Result<(), StateError>;
+
     /// All states known, in the order of their ids.
     fn declarations(&self) -> Vec<StateDeclaration>;
 
@@ -299,6 +341,9 @@ pub struct StateSize {
     pub bytes: u64,
 }
 
+/// Is given an entry, or a run of elements of a list.
+pub type EachEntry<'a> = dyn FnMut(Entry<'_>) -> Result<(), StateError> + 'a;
+
 /// What a backend held at one instant.
 pub trait FrozenState: Send {
     /// The states, in the order by which `write_group` numbers them: those that were dropped have no number.
@@ -307,6 +352,15 @@ pub trait FrozenState: Send {
     /// Writes the entries of one group, state by state in ascending order. Called once for each group in
     /// ascending order, so that memory can go as it is written.
     fn write_group(&mut self, group: KeyGroup, writer: &mut SnapshotWriter<'_>) -> Result<(), StateError>;
+
+    /// Hands what one state has in one group to `each`, the runs of a list one after another; `number` is the state's place
+    /// among [`states`](Self::states). In place of `write_group`: called once for each group in ascending order.
+    fn for_each_entry(
+        &mut self,
+        number: usize,
+        group: KeyGroup,
+        each: &mut EachEntry<'_>,
+    ) -> Result<(), StateError>;
 }
 
 /// A frozen view of keyed state and timers, on its way to storage.

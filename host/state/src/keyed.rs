@@ -11,7 +11,9 @@ use wasmill_model::id::CheckpointId;
 use wasmill_model::key::{KeyGroup, KeyGroupRange, MaxParallelism};
 use wasmill_model::time::Timestamp;
 
-use crate::backend::{FrozenState, KeyedStateBackend, SnapshotFile, StateError, StateId, StateSnapshot};
+use crate::backend::{
+    EachEntry, FrozenState, KeyedStateBackend, SnapshotFile, StateError, StateId, StateSnapshot,
+};
 use crate::native::{FilesWanted, NativeSnapshot};
 use crate::snapshot::{Entry, GroupBlock, SnapshotHeader, SnapshotReader, SnapshotWriter};
 use crate::states::unregistered;
@@ -196,6 +198,10 @@ impl FrozenState for NoState {
     }
 
     fn write_group(&mut self, _: KeyGroup, _: &mut SnapshotWriter<'_>) -> Result<(), StateError> {
+        Ok(())
+    }
+
+    fn for_each_entry(&mut self, _: usize, _: KeyGroup, _: &mut EachEntry<'_>) -> Result<(), StateError> {
         Ok(())
     }
 }

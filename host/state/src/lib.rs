@@ -9,6 +9,7 @@
 //! | [`store`] | the seam below it: columns of entries in byte order |
 //! | [`timers`] | timers in firing order, frozen by a clone |
 //! | [`keyed`] | keyed state and timers as one file: freeze and restore |
+//! | [`migration`] | state of an older schema version, converted when it is restored |
 //! | [`native`] | files of a backend as part of a checkpoint |
 //! | [`snapshot`] | the canonical file format that every backend writes and reads, and segments of changes |
 //! | [`stored_key`] | the byte order of entries, the same in every backend |
@@ -19,6 +20,7 @@ pub mod backend;
 pub mod backends;
 pub mod keyed;
 pub mod memory;
+pub mod migration;
 pub mod native;
 pub mod operator_state;
 pub mod snapshot;

@@ -281,6 +281,14 @@ impl KeyedStateBackend for MemoryBackend {
         restore::entries(&mut state.held, start, group, entries, prefix)?.map_err(|error| state.error(error))
     }
 
+    fn restored(&self, name: &str) -> Option<(StateId, StateDeclaration)> {
+        self.states.restored(name)
+    }
+
+    fn redeclare(&mut self, id: StateId, declaration: &StateDeclaration) -> Result<(), StateError> {
+        self.states.redeclare(id, declaration)
+    }
+
     fn declarations(&self) -> Vec<StateDeclaration> {
         self.states.declarations()
     }

@@ -98,6 +98,31 @@ impl<T> States<T> {
         Ok(StateId(position as u16))
     }
 
+    /// As [`KeyedStateBackend::restored`](crate::backend::KeyedStateBackend::restored).
+    pub(crate) fn restored(&self, name: &str) -> Option<(StateId, StateDeclaration)> {
+        let position = self.position(name)?;
+        let state = self.all.get(position)?;
+        (state.standing == Standing::Restored).then(|| (StateId(position as u16), state.declaration.clone()))
+    }
+
+    /// As [`KeyedStateBackend::redeclare`](crate::backend::KeyedStateBackend::redeclare).
+    pub(crate) fn redeclare(
+        &mut self,
+        id: StateId,
+        declaration: &StateDeclaration,
+    ) -> Result<(), StateError> {
+        let state = self.get_mut(id)?;
+        if state.standing != Standing::Restored || !declaration.migrates(&state.declaration) {
+            return Err(usage(
+                &declaration.name,
+                "it is no restored state of an older schema version: nothing of it can be declared anew"
+                    .to_owned(),
+            ));
+        }
+        state.declaration = declaration.clone();
+        Ok(())
+    }
+
     fn add(
         &mut self,
         declaration: &StateDeclaration,
@@ -224,17 +249,35 @@ impl<T> State<T> {
     }
 }
 
+/// Whether keys of a stored map can be read as what the function declares, whatever its values are (S8).
+pub(crate) fn map_keys_fit(stored: &StateDeclaration, declared: &StateDeclaration) -> Result<(), StateError> {
+    match (stored.map_key_encoding(), declared.map_key_encoding()) {
+        (Some(was), Some(is)) if was != is => Err(StateError::MapKeys {
+            name: declared.name.clone(),
+            stored: was.to_owned(),
+            declared: is.to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Whether stored entries can be read as what the function declares (S8).
 fn declaration_fits(stored: &StateDeclaration, declared: &StateDeclaration) -> Result<(), StateError> {
-    if stored.kind == declared.kind && stored.schema_version == declared.schema_version {
-        if stored.ttl.is_some() != declared.ttl.is_some() {
-            return Err(StateError::TimeToLive {
-                name: declared.name.clone(),
-                stored: stored.ttl.is_some(),
-            });
-        }
+    let is_one_version = stored.schema_version == declared.schema_version;
+    let has_other_ttl = stored.ttl.is_some() != declared.ttl.is_some();
+    let would_migrate = declared.migrates(&StateDeclaration {
+        ttl: declared.ttl,
+        ..stored.clone()
+    });
+    if stored.kind == declared.kind && has_other_ttl && (is_one_version || would_migrate) {
+        return Err(StateError::TimeToLive {
+            name: declared.name.clone(),
+            stored: stored.ttl.is_some(),
+        });
+    }
+    if stored.kind == declared.kind && is_one_version {
         if stored.encoding == declared.encoding {
-            return Ok(());
+            return map_keys_fit(stored, declared);
         }
         return Err(StateError::Encoding {
             name: declared.name.clone(),

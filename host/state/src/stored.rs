@@ -417,6 +417,14 @@ impl KeyedStateBackend for StoredBackend {
         self.make_room()
     }
 
+    fn restored(&self, name: &str) -> Option<(StateId, StateDeclaration)> {
+        self.states.restored(name)
+    }
+
+    fn redeclare(&mut self, id: StateId, declaration: &StateDeclaration) -> Result<(), StateError> {
+        self.states.redeclare(id, declaration)
+    }
+
     fn declarations(&self) -> Vec<StateDeclaration> {
         self.states.declarations()
     }

@@ -1,13 +1,14 @@
 //! What every backend must do, as tests that any backend can run (feature `testing`).
 //!
 //! A backend passes when [`contract::run`] returns. [`operations`] holds a model of keyed state as plain
-//! maps; [`plain_store`] is a store of plain maps, for the backend over stores; [`files`] are those of a checkpoint; property tests draw sequences of
+//! maps; [`plain_store`] is a store of plain maps, for the backend over stores; [`files`] are those of a checkpoint; [`migration`] converts them; property tests draw sequences of
 //! operations and compare. Failures panic, as in tests.
 
 pub mod contents;
 pub mod contract;
 mod contract_cases;
 pub mod files;
+pub mod migration;
 pub mod operations;
 pub mod plain_store;
 mod ttl;
@@ -28,6 +29,7 @@ pub fn declaration(name: &str, kind: StateKind, schema_version: u32) -> StateDec
         encoding: "raw".to_owned(),
         schema: serde_json::Value::Null,
         schema_version,
+        migrates_from: None,
         prefetch: None,
         reduce: None,
         per_window: false,

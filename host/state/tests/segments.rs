@@ -19,7 +19,7 @@ use wasmill_state::testing::contents::Contents;
 use wasmill_state::testing::files::MemoryFiles;
 use wasmill_state::testing::operations::{self, Fate, Operation, Run};
 use wasmill_state::testing::plain_store::PlainBackends;
-use wasmill_state::testing::{MAX_PARALLELISM, declaration, state_key};
+use wasmill_state::testing::{MAX_PARALLELISM, declaration, migration, state_key};
 use wasmill_state::timers::{TimeDomain, Timer, TimerQueue};
 
 /// Small state, too.
@@ -339,4 +339,12 @@ fn segments_that_are_missing_changed_or_of_another_checkpoint_are_an_error() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn files_of_a_checkpoint_of_an_older_version_are_migrated_wherever_they_are_restored_to() {
+    let plain = Arc::new(PlainBackends { cache_bytes: 100_000 });
+    let memory = MemoryBackends::reading(plain.clone()).with_segments(SegmentRule::ALWAYS);
+    migration::check_files(&memory, &*plain).unwrap();
+    migration::check_files(&*plain, &memory).unwrap();
 }

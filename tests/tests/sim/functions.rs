@@ -84,6 +84,7 @@ fn declare(context: &mut OperatorContext, name: &str, kind: StateKind) -> Result
         encoding: "u64-le".to_owned(),
         schema: Value::Null,
         schema_version: 1,
+        migrates_from: None,
         prefetch: None,
         reduce: None,
         per_window: false,

@@ -17,6 +17,7 @@ pub(crate) fn sample() -> Manifest {
         encoding: "raw".to_owned(),
         schema: serde_json::Value::Null,
         schema_version: 3,
+        migrates_from: None,
         prefetch: None,
         reduce: None,
         per_window: false,

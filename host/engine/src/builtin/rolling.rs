@@ -51,6 +51,7 @@ impl RollingOperator {
             encoding: encoding.to_owned(),
             schema: Value::Null,
             schema_version: 1,
+            migrates_from: None,
             prefetch: None,
             reduce: None,
             per_window: false,

@@ -60,6 +60,7 @@ impl JoinBuffer {
             encoding: "interval-join-bucket".to_owned(),
             schema: serde_json::Value::Null,
             schema_version: 1,
+            migrates_from: None,
             prefetch: None,
             reduce: None,
             per_window: false,

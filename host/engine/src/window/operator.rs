@@ -367,6 +367,7 @@ pub(super) fn declaration(name: &str, kind: StateKind, encoding: &str) -> StateD
         encoding: encoding.to_owned(),
         schema: serde_json::Value::Null,
         schema_version: 1,
+        migrates_from: None,
         prefetch: None,
         reduce: None,
         per_window: false,

@@ -277,6 +277,7 @@ impl ElementsFunction for InContext {
                 encoding: "raw".to_owned(),
                 schema: Value::Null,
                 schema_version: 1,
+                migrates_from: None,
                 prefetch: None,
                 reduce: None,
                 per_window: false,

@@ -21,6 +21,9 @@ pub struct StateDeclaration {
     /// Grows with every incompatible change of the bytes.
     #[serde(default = "one")]
     pub schema_version: u32,
+    /// The oldest version whose bytes the component's `migrate` reads; `None`: none (S8).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migrates_from: Option<u32>,
     /// Whether it travels in the frame.
     #[serde(default)]
     pub prefetch: Option<Prefetch>,
@@ -36,6 +39,37 @@ pub struct StateDeclaration {
 }
 
 impl StateDeclaration {
+    /// Whether the component can make what the state holds now of what `stored` says, an older version of it: the kind
+    /// stays, and whether it has time to live.
+    pub fn migrates(&self, stored: &Self) -> bool {
+        self.kind == stored.kind
+            && self.ttl.is_some() == stored.ttl.is_some()
+            && stored.schema_version < self.schema_version
+            && self
+                .migrates_from
+                .is_some_and(|oldest| oldest <= stored.schema_version)
+    }
+
+    /// How the keys of a map are encoded, where its schema says so.
+    pub fn map_key_encoding(&self) -> Option<&str> {
+        match self.kind {
+            StateKind::Map => self.schema.get("key")?.as_str(),
+            _ => None,
+        }
+    }
+
+    /// Whether the versions that it says can be; the error has no name.
+    fn check_versions(&self) -> Result<(), String> {
+        match self.migrates_from {
+            Some(oldest) if !(1..self.schema_version).contains(&oldest) => Err(format!(
+                "`migrates-from` is {oldest} and `schema-version` {}: it is the oldest version whose bytes `migrate` reads, \
+                 from 1 to the one before",
+                self.schema_version
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the state's values travel in the frame. A value that is to be returned once more does not: of several
     /// records of a frame only the first may see it.
     pub fn is_prefetched(&self) -> bool {
@@ -149,6 +183,14 @@ pub enum StateVisibility {
 }
 
 impl FunctionDescription {
+    /// Whether its states can have the versions that they say; the error names the state.
+    pub fn check_versions(&self) -> Result<(), String> {
+        self.state.iter().try_for_each(|state| {
+            let checked = state.check_versions();
+            checked.map_err(|message| format!("state `{}`: {message}", state.name))
+        })
+    }
+
     /// Whether its states can live as long as they say; the error names the state.
     pub fn check_ttl(&self) -> Result<(), String> {
         for state in &self.state {

@@ -123,6 +123,7 @@ fn add_accumulator(description: &mut FunctionDescription) {
             encoding: "raw".to_owned(),
             schema: Value::Null,
             schema_version: 1,
+            migrates_from: None,
             prefetch: None,
             reduce: None,
             per_window: false,

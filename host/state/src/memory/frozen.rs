@@ -9,9 +9,9 @@ use wasmill_model::function::StateDeclaration;
 use wasmill_model::key::{KeyGroup, KeyGroupRange};
 
 use super::list::{Chunk, FrozenLists};
-use super::page::{PageBytes, walk};
-use crate::backend::{FrozenState, StateError, StateId};
-use crate::snapshot::SnapshotWriter;
+use super::page::{PageBytes, Slot, walk};
+use crate::backend::{EachEntry, FrozenState, StateError, StateId};
+use crate::snapshot::{Entry, SnapshotWriter};
 use crate::stored_key;
 
 /// Tables of one state, by group.
@@ -39,10 +39,27 @@ impl FrozenState for FrozenMemory {
             match tables {
                 FrozenTables::Values(groups) => write_values(writer, state, take(groups, index))?,
                 FrozenTables::Maps(groups) => write_maps(writer, state, take(groups, index))?,
-                FrozenTables::Lists(groups) => write_lists(writer, state, take(groups, index))?,
+                FrozenTables::Lists(groups) => {
+                    each_run(take(groups, index), |entry| writer.entry(state, entry))?;
+                }
             }
         }
         Ok(())
+    }
+
+    fn for_each_entry(
+        &mut self,
+        number: usize,
+        group: KeyGroup,
+        each: &mut EachEntry<'_>,
+    ) -> Result<(), StateError> {
+        let index = usize::from(group.0.wrapping_sub(self.range.start));
+        match self.states.get_mut(number) {
+            Some((_, FrozenTables::Values(groups))) => each_value(take(groups, index), each),
+            Some((_, FrozenTables::Maps(groups))) => each_map_entry(&take(groups, index), each),
+            Some((_, FrozenTables::Lists(groups))) => each_run(take(groups, index), each),
+            None => Ok(()),
+        }
     }
 }
 
@@ -55,9 +72,7 @@ pub(super) fn write_values(
     state: u16,
     pages: Vec<Arc<PageBytes>>,
 ) -> Result<(), StateError> {
-    pages.into_iter().try_for_each(|page| {
-        walk(page.get()).try_for_each(|slot| writer.value(state, slot.key, slot.namespace, slot.value))
-    })
+    each_value(pages, |entry| writer.entry(state, entry))
 }
 
 pub(super) fn write_maps(
@@ -65,43 +80,81 @@ pub(super) fn write_maps(
     state: u16,
     pages: Vec<Arc<PageBytes>>,
 ) -> Result<(), StateError> {
+    each_map_entry(&pages, |entry| writer.entry(state, entry))
+}
+
+/// Pages go one by one.
+fn each_value(
+    pages: Vec<Arc<PageBytes>>,
+    mut each: impl FnMut(Entry<'_>) -> Result<(), StateError>,
+) -> Result<(), StateError> {
+    pages.into_iter().try_for_each(|page| {
+        walk(page.get()).try_for_each(|slot| {
+            each(Entry::Value {
+                key: slot.key,
+                namespace: slot.namespace,
+                value: slot.value,
+            })
+        })
+    })
+}
+
+fn each_map_entry(
+    pages: &[Arc<PageBytes>],
+    mut each: impl FnMut(Entry<'_>) -> Result<(), StateError>,
+) -> Result<(), StateError> {
     let mut slots: Vec<_> = pages.iter().flat_map(|page| walk(page.get())).collect();
     slots.sort_unstable_by_key(|slot| (slot.key, slot.namespace));
     slots.into_iter().try_for_each(|slot| {
         let (key, namespace) = of_prefix(slot.key)?;
-        writer.map_entry(state, key, namespace, slot.namespace, slot.value)
+        each(Entry::Map {
+            key,
+            namespace,
+            map_key: slot.namespace,
+            value: slot.value,
+        })
     })
 }
 
-fn write_lists(
-    writer: &mut SnapshotWriter<'_>,
-    state: u16,
+/// The closed chunks of a list and then its open one, list after list.
+fn each_run(
     FrozenLists { open, closed }: FrozenLists,
+    mut each: impl FnMut(Entry<'_>) -> Result<(), StateError>,
 ) -> Result<(), StateError> {
     let mut numbered: Vec<_> = closed.iter().flat_map(|page| walk(page.get())).collect();
-    // A chunk's number ends its namespace: so the chunks of a list are in order.
     numbered.sort_unstable_by_key(|slot| (slot.key, slot.namespace));
-    for slot in numbered {
-        let namespace = slot.namespace.split_last_chunk::<4>();
-        let namespace = namespace.map_or(&[][..], |(namespace, _)| namespace);
-        write_chunk(writer, state, (slot.key, namespace), slot.value)?;
+    // A chunk's number ends its namespace.
+    let mut namespace = Vec::new();
+    for slot in open.iter().flat_map(|page| walk(page.get())) {
+        let last = chunk(slot.value)?;
+        for number in 0..last.number {
+            namespace.clear();
+            namespace.extend_from_slice(slot.namespace);
+            namespace.extend_from_slice(&number.to_be_bytes());
+            let at =
+                numbered.binary_search_by_key(&(slot.key, &namespace[..]), |slot| (slot.key, slot.namespace));
+            let found = at.ok().and_then(|at| numbered.get(at));
+            each(run(&slot, chunk(found.ok_or_else(broken)?.value)?))?;
+        }
+        each(run(&slot, last))?;
     }
-    drop(closed);
-    open.into_iter().try_for_each(|page| {
-        walk(page.get())
-            .try_for_each(|slot| write_chunk(writer, state, (slot.key, slot.namespace), slot.value))
-    })
+    Ok(())
 }
 
-fn write_chunk(
-    writer: &mut SnapshotWriter<'_>,
-    state: u16,
-    (key, namespace): (&[u8], &[u8]),
-    stored: &[u8],
-) -> Result<(), StateError> {
-    let chunk = Chunk::of(stored)
-        .ok_or_else(|| StateError::Corrupt("a chunk of a list in memory is broken".to_owned()))?;
-    writer.list_run(state, key, namespace, chunk.count, chunk.elements())
+fn run<'a>(list: &Slot<'a>, chunk: Chunk<'a>) -> Entry<'a> {
+    Entry::List {
+        key: list.key,
+        namespace: list.namespace,
+        elements: chunk.elements(),
+    }
+}
+
+fn chunk(stored: &[u8]) -> Result<Chunk<'_>, StateError> {
+    Chunk::of(stored).ok_or_else(broken)
+}
+
+fn broken() -> StateError {
+    StateError::Corrupt("a list in memory lacks a chunk, or one is broken".to_owned())
 }
 
 /// Key and namespace of a stored prefix.

@@ -142,6 +142,11 @@ impl<'a> Elements<'a> {
     pub(crate) fn new(count: u32, bytes: &'a [u8]) -> Self {
         Self { bytes, left: count }
     }
+
+    /// How many are to come.
+    pub(super) fn left(&self) -> u32 {
+        self.left
+    }
 }
 
 /// Appends an element of a run: a varint length and its bytes.

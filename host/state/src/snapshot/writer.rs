@@ -7,6 +7,7 @@ use std::io;
 use wasmill_model::function::{StateDeclaration, StateKind};
 use wasmill_model::key::KeyGroup;
 
+use super::entries::Entry;
 use super::format::{
     BLOCK_BYTES, BLOCK_HEADER_BYTES, BlockHeader, END_BYTES, KIND_CHUNKS, KIND_ENTRIES, KIND_HEADER,
     KIND_INDEX, KIND_REMOVED, KIND_TIMERS, KIND_TIMERS_GONE, KIND_TIMES_GONE, MAGIC_END, MAGIC_START,
@@ -121,6 +122,29 @@ impl<'a> SnapshotWriter<'a> {
         put_varint(&mut self.block, count);
         elements.for_each(|element| put_bytes(&mut self.block, element));
         self.end_entry()
+    }
+
+    /// Adds an entry of any state.
+    #[inline]
+    pub fn entry(&mut self, state: u16, entry: Entry<'_>) -> Result<(), StateError> {
+        match entry {
+            Entry::Value {
+                key,
+                namespace,
+                value,
+            } => self.value(state, key, namespace, value),
+            Entry::Map {
+                key,
+                namespace,
+                map_key,
+                value,
+            } => self.map_entry(state, key, namespace, map_key, value),
+            Entry::List {
+                key,
+                namespace,
+                elements,
+            } => self.list_run(state, key, namespace, elements.left(), elements),
+        }
     }
 
     /// Adds a timer of the group: after its entries, event time first, in firing order.

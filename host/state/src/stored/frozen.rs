@@ -6,11 +6,11 @@ use wasmill_model::key::KeyGroup;
 use super::layout::Layout;
 use super::list::Chunk;
 use super::settle::{Taken, Ticket};
-use crate::backend::{FrozenState, StateError, StateId};
+use crate::backend::{EachEntry, FrozenState, StateError, StateId};
 use crate::native::{FileSink, FrozenFiles};
-use crate::snapshot::SnapshotWriter;
+use crate::snapshot::{Entry, SnapshotWriter};
 use crate::store::{Column, StoreView};
-use crate::stored_key;
+use crate::stored_key::{self, StoredKey};
 
 /// What a backend held at one instant.
 pub(super) struct FrozenStore {
@@ -70,47 +70,64 @@ impl FrozenState for FrozenStore {
     }
 
     fn write_group(&mut self, group: KeyGroup, writer: &mut SnapshotWriter<'_>) -> Result<(), StateError> {
+        for number in 0..self.states.len() {
+            self.for_each_entry(number, group, &mut |entry| writer.entry(number as u16, entry))?;
+        }
+        Ok(())
+    }
+
+    fn for_each_entry(
+        &mut self,
+        number: usize,
+        group: KeyGroup,
+        each: &mut EachEntry<'_>,
+    ) -> Result<(), StateError> {
         if let FrozenView::Later(ticket) = &self.view
             && let Some(Taken::View(view)) = ticket.take()?
         {
             self.view = FrozenView::Taken(view);
         }
-        let FrozenView::Taken(view) = &self.view else {
+        let (FrozenView::Taken(view), Some((id, _)), Some(layout)) =
+            (&self.view, self.states.get(number), self.layouts.get(number))
+        else {
             return Ok(());
         };
         let prefix = group.0.to_be_bytes();
-        let columns = self.states.iter().map(|(id, _)| Column(id.0));
-        for (state, (column, layout)) in (0u16..).zip(columns.zip(&self.layouts)) {
-            view.scan(column, &prefix, &mut |stored, value| {
-                let Some(stored) = stored.strip_prefix(&prefix) else {
-                    return Ok(false);
-                };
-                write_entry(writer, state, *layout, stored, value)?;
-                Ok(true)
-            })?;
-        }
-        Ok(())
+        view.scan(Column(id.0), &prefix, &mut |stored, value| {
+            let Some(stored) = stored.strip_prefix(&prefix) else {
+                return Ok(false);
+            };
+            if let Some(entry) = entry(*layout, stored, value)? {
+                each(entry)?;
+            }
+            Ok(true)
+        })
     }
 }
 
-fn write_entry(
-    writer: &mut SnapshotWriter<'_>,
-    state: u16,
-    layout: Layout,
-    stored: &[u8],
-    value: &[u8],
-) -> Result<(), StateError> {
+/// What the store holds under a key; `None`: nothing.
+fn entry<'a>(layout: Layout, stored: &'a [u8], value: &'a [u8]) -> Result<Option<Entry<'a>>, StateError> {
     let broken = || StateError::Corrupt("an entry of the local store is broken".to_owned());
-    let parts = stored_key::decode(stored).ok_or_else(broken)?;
-    match layout {
-        Layout::Value => writer.value(state, parts.key, parts.namespace, value),
-        Layout::Map => writer.map_entry(state, parts.key, parts.namespace, parts.rest, value),
+    let StoredKey { key, namespace, rest } = stored_key::decode(stored).ok_or_else(broken)?;
+    Ok(match layout {
+        Layout::Value => Some(Entry::Value {
+            key,
+            namespace,
+            value,
+        }),
+        Layout::Map => Some(Entry::Map {
+            key,
+            namespace,
+            map_key: rest,
+            value,
+        }),
         Layout::List => {
             let chunk = Chunk::of(value).ok_or_else(broken)?;
-            if chunk.count == 0 {
-                return Ok(());
-            }
-            writer.list_run(state, parts.key, parts.namespace, chunk.count, chunk.elements())
+            (chunk.count > 0).then(|| Entry::List {
+                key,
+                namespace,
+                elements: chunk.elements(),
+            })
         }
-    }
+    })
 }

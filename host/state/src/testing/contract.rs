@@ -6,13 +6,13 @@ use wasmill_model::key::KeyGroupRange;
 
 use super::contract_cases::{self as cases, collections, declarations};
 use super::operations::{Make, Operation, Run, Target};
-use super::ttl;
+use super::{migration, ttl};
 use crate::backend::{KeyedStateBackend, StateError};
 
 type Clause = fn(Make<'_>) -> Result<(), StateError>;
 
 /// What every backend keeps, by name.
-const CLAUSES: [(&str, Clause); 21] = [
+const CLAUSES: [(&str, Clause); 24] = [
     (
         "a value reads as it was written, and an empty one is not none",
         cases::values_read_as_written,
@@ -89,6 +89,18 @@ const CLAUSES: [(&str, Clause); 21] = [
     (
         "a state that gains or loses time to live is refused in either order",
         ttl::gaining_or_losing_it_is_refused,
+    ),
+    (
+        "a state of an older version reads, once it was migrated, as the model converts it",
+        migration::agrees_with_the_model,
+    ),
+    (
+        "a state that does not migrate from a version is refused, and says how it could",
+        migration::what_does_not_migrate_is_refused,
+    ),
+    (
+        "a migration that fails names the state, both versions, the key and the reason",
+        migration::failures_name_their_place,
     ),
     (
         "states with time to live agree with a model of it",

@@ -50,6 +50,7 @@ pub(super) fn declaration() -> StateDeclaration {
         encoding: "i64-le".to_owned(),
         schema: Value::Null,
         schema_version: 1,
+        migrates_from: None,
         prefetch: None,
         reduce: None,
         per_window: false,
