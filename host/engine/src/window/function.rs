@@ -5,16 +5,18 @@
 //! batch as steps and hands all of them over at once, so that a component is entered once a batch.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use wasmill_model::function::StateDeclaration;
 use wasmill_state::backend::StateId;
+use wasmill_state::migration::Migration;
 
 use super::bounds::Window;
 use super::element::Element;
 use super::emitter::{Emitter, StepId};
 use super::panes::{PaneId, Panes};
 use crate::error::TaskError;
-use crate::operator::OperatorContext;
+use crate::operator::{OperatorContext, RuntimeContext};
 
 /// What a window computes.
 pub enum WindowFunction {
@@ -93,6 +95,13 @@ pub trait IncrementalFunction: Send {
     /// How the accumulator is stored. Name and kind are the operator's.
     fn accumulator(&self) -> AccumulatorEncoding;
 
+    /// What converts accumulators that an older version of the function has stored, where anything does (S8). Asked for before
+    /// [`IncrementalFunction::open`].
+    fn migration(&self, runtime: &Arc<RuntimeContext>) -> Option<Box<dyn Migration>> {
+        let _ = runtime;
+        None
+    }
+
     /// Whether it reads and writes accumulators itself, in the state that [`IncrementalFunction::open`] names.
     fn keeps_accumulators(&self) -> bool {
         false
@@ -141,6 +150,8 @@ pub struct AccumulatorEncoding {
     pub schema: serde_json::Value,
     /// As [`StateDeclaration::schema_version`].
     pub schema_version: u32,
+    /// As [`StateDeclaration::migrates_from`].
+    pub migrates_from: Option<u32>,
 }
 
 impl AccumulatorEncoding {
@@ -150,6 +161,7 @@ impl AccumulatorEncoding {
             encoding: encoding.to_owned(),
             schema: serde_json::Value::Null,
             schema_version: 1,
+            migrates_from: None,
         }
     }
 
@@ -158,6 +170,7 @@ impl AccumulatorEncoding {
             encoding: self.encoding,
             schema: self.schema,
             schema_version: self.schema_version,
+            migrates_from: self.migrates_from,
             ..declaration
         }
     }

@@ -16,6 +16,7 @@ use wasmill_model::key::{self, KeyGroup, MaxParallelism};
 use wasmill_model::row::RowRef;
 use wasmill_model::time::Timestamp;
 use wasmill_state::backend::StateId;
+use wasmill_state::migration::{self, Migration};
 use wasmill_state::timers::{TimeDomain, Timer};
 
 use self::callback::Callback;
@@ -117,10 +118,26 @@ impl WindowOperator {
                 if self.keeps_elements() && function.keeps_accumulators() =>
             {
                 let own = declaration("window-accumulator", StateKind::Aggregating, "raw");
-                Ok(context.state.register(&function.accumulator().apply(own))?)
+                self.register_migrating(&function.accumulator().apply(own), context)
             }
             _ => Ok(contents),
         }
+    }
+
+    /// Registers a state of accumulators, or of elements, which are the host's own and never migrate.
+    fn register_migrating(
+        &self,
+        declaration: &StateDeclaration,
+        context: &mut OperatorContext,
+    ) -> Result<StateId, TaskError> {
+        let mut converts = match &self.settings.function {
+            WindowFunction::Incremental(function) => function.migration(&context.runtime),
+            WindowFunction::Elements(_) => None,
+        };
+        let converts = converts
+            .as_deref_mut()
+            .map(|converts| converts as &mut dyn Migration);
+        Ok(migration::register(&mut *context.state, declaration, converts)?)
     }
 
     /// When a window's state goes; `Timestamp::MAX`: never.
@@ -382,8 +399,9 @@ impl Operator for WindowOperator {
             .metrics
             .may_drop_late_records
             .store(true, Ordering::Relaxed);
+        let contents = self.contents_declaration();
+        self.states.contents = Some(self.register_migrating(&contents, context)?);
         let state = &mut context.state;
-        self.states.contents = Some(state.register(&self.contents_declaration())?);
         for name in self.trigger.slots() {
             let slot = declaration(name, StateKind::Value, "raw");
             self.states.slots.push(state.register(&slot)?);

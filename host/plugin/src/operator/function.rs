@@ -15,7 +15,6 @@ use wasmill_engine::operator::{Operator, OperatorContext, OperatorSnapshot};
 use wasmill_engine::output::Output;
 use wasmill_model::batch::Batch;
 use wasmill_model::element::Barrier;
-use wasmill_model::function::{FunctionKind, StateDeclaration, StateKind};
 use wasmill_model::key::{KeyGroupRange, MaxParallelism};
 use wasmill_state::backend::{KeyedStateBackend, StateId};
 use wasmill_state::memory::MemoryBackend;
@@ -27,13 +26,13 @@ use super::frame::{Done, FrameCaller};
 use super::instance::{Exports, Instance, Place};
 use super::log::SubtaskLog;
 use super::pace::{CALL_TARGET, Pace};
+use super::states::{accumulator, declare};
 use super::typed::TypedCaller;
 use super::work::Work;
 use crate::failure::GuestError;
 use crate::frame::encode::{FrameBound, PrefetchedState};
 use crate::journal::effects::TimerOp;
 use crate::journal::scope::DeclaredState;
-use crate::registry::info::Family;
 
 /// See the module.
 pub struct FunctionOperator {
@@ -88,6 +87,11 @@ impl FunctionOperator {
             running: None,
             asks_for_retry: false,
         }
+    }
+
+    /// What its instances share.
+    pub(crate) fn blueprint(&self) -> &Arc<Blueprint> {
+        &self.blueprint
     }
 
     /// Opens it as a part of a window: `accumulators` is the state of a function that folds.
@@ -433,49 +437,5 @@ fn may_be_mended(error: TaskError) -> TaskError {
     TaskError {
         for_good: false,
         ..error
-    }
-}
-
-/// Registers the declared states with the backend.
-fn declare(blueprint: &Blueprint, context: &mut OperatorContext) -> Result<Vec<DeclaredState>, TaskError> {
-    let kind = blueprint.description().kind;
-    let mut states = Vec::new();
-    for declaration in &blueprint.description().state {
-        let id = match kind {
-            // The names of a trigger's states and of a window function's are kept apart.
-            FunctionKind::Trigger => context.state.register(&StateDeclaration {
-                name: format!("trigger-{}", declaration.name),
-                ..declaration.clone()
-            })?,
-            _ => context.state.register(declaration)?,
-        };
-        states.push(DeclaredState {
-            name: declaration.name.clone(),
-            kind: declaration.kind,
-            reduce: declaration.reduce,
-            prefetched: blueprint.family() == Family::Frame && declaration.is_prefetched(),
-            of_key: kind.is_over_elements() && !declaration.per_window,
-            ttl: declaration.ttl,
-            id,
-        });
-    }
-    Ok(states)
-}
-
-/// The only state of a function that folds in a window: the window's accumulator.
-fn accumulator(blueprint: &Blueprint, id: StateId) -> DeclaredState {
-    let description = blueprint.description();
-    let kind = match description.kind {
-        FunctionKind::Reduce => StateKind::Reducing,
-        _ => StateKind::Aggregating,
-    };
-    DeclaredState {
-        name: "accumulator".to_owned(),
-        kind,
-        reduce: None,
-        prefetched: blueprint.family() == Family::Frame,
-        of_key: false,
-        ttl: None,
-        id,
     }
 }

@@ -45,6 +45,9 @@ pub(super) fn inspect(
             .try_for_each(|function| interface.check_function(function))
             .map_err(UploadError::refused)?;
     }
+    interface
+        .check_migration(&description)
+        .map_err(UploadError::refused)?;
     Ok(Inspection {
         family,
         description,

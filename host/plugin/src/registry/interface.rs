@@ -7,14 +7,14 @@ use std::fmt::Write as _;
 
 mod wit;
 
-use wasmill_model::function::FunctionDescription;
+use wasmill_model::function::{Description, FunctionDescription};
 use wasmtime::Engine;
 use wasmtime::component::Type;
 use wasmtime::component::types::{Component, ComponentFunc, ComponentInstance, ComponentItem};
 
 use self::wit::{
-    BROADCAST, CHECKPOINTED, ELEMENT, ERROR, FRAME, IMPORTS, LIFECYCLE, TRIGGER_RESULT, exports_of,
-    exports_of_two_inputs,
+    BROADCAST, CHECKPOINTED, ELEMENT, ERROR, FRAME, IMPORTS, LIFECYCLE, MIGRATION, TRIGGER_RESULT,
+    exports_of, exports_of_two_inputs,
 };
 use super::info::Family;
 use crate::failure::printable_text;
@@ -124,6 +124,23 @@ impl Interface<'_> {
             self.check_exports(&name, &instance, functions)?;
         }
         Ok(())
+    }
+
+    /// Whether a component of either family has what a state needs that says which versions it migrates from.
+    pub(super) fn check_migration(&self, description: &Description) -> Result<(), String> {
+        let (interface, functions) = MIGRATION;
+        if let Some((name, instance)) = self.export(interface) {
+            return self.check_exports(&name, &instance, functions);
+        }
+        let mut states = description.functions.iter().flat_map(|function| &function.state);
+        match states.find(|state| state.migrates_from.is_some()) {
+            Some(state) => Err(format!(
+                "describe declares `migrates-from` of state `{}`, for which the component must export \
+                 `{PACKAGE}{interface}@1.0.0`, and it does not: include the world `migrating`, or correct the description",
+                state.name
+            )),
+            None => Ok(()),
+        }
     }
 
     fn export(&self, interface: &str) -> Option<(String, ComponentInstance)> {
@@ -310,7 +327,7 @@ mod tests {
             .chain(
                 [FunctionKind::Map, FunctionKind::FlatMap, FunctionKind::Process].map(exports_of_two_inputs),
             )
-            .chain([FRAME, LIFECYCLE, CHECKPOINTED, BROADCAST])
+            .chain([FRAME, LIFECYCLE, CHECKPOINTED, MIGRATION, BROADCAST])
             .map(names);
         let imports = IMPORTS.map(|(interface, functions)| (interface, functions.to_vec()));
         let mut known: Vec<(&str, Vec<&str>)> = exports.chain(imports).collect();

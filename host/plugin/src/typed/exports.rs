@@ -69,6 +69,18 @@ macro_rules! load {
     };
 }
 
+/// `migration`, of a component of either family.
+pub(crate) type Migrate = interfaces::migration::Guest;
+
+/// Looks up the interface by which a component converts state of older versions.
+pub(crate) fn load_migration(
+    pre: &InstancePre<Data>,
+    store: &mut Store<Data>,
+    instance: &Instance,
+) -> wasmtime::Result<Migrate> {
+    Ok(load!(migration, store, instance, pre))
+}
+
 impl TypedExports {
     /// Looks up the interfaces that a function needs; the error names one that is missing.
     pub(crate) fn load(

@@ -22,6 +22,11 @@ const ACCUMULATOR: &[StateKind] = &[StateKind::Reducing, StateKind::Aggregating]
 fn open(data: &mut Data, name: &str, kinds: &[StateKind], verb: &str) -> Result<u32> {
     let scope = &mut data.host;
     scope.count_call().map_err(trap)?;
+    if scope.states().is_empty() && !scope.description().state.is_empty() {
+        return Err(trap(format!(
+            "{verb}: `migrate` is given the bytes of a state alone, and reaches no other"
+        )));
+    }
     let Some(slot) = scope.states().iter().position(|state| state.name == name) else {
         let shown: String = name.chars().take(64).collect();
         return Err(trap(format!(

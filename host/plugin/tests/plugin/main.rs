@@ -7,6 +7,7 @@ mod cache;
 mod components;
 mod guests;
 mod hostile;
+mod migration;
 mod registry;
 mod wasi;
 

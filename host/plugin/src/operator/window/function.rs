@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use wasmill_engine::error::TaskError;
-use wasmill_engine::operator::OperatorContext;
+use wasmill_engine::operator::{OperatorContext, RuntimeContext};
 use wasmill_engine::window::element::Element;
 use wasmill_engine::window::emitter::Emitter;
 use wasmill_engine::window::function::{
@@ -17,10 +17,12 @@ use wasmill_model::function::FunctionKind;
 use wasmill_model::row::RowRef;
 use wasmill_model::time::Timestamp;
 use wasmill_state::backend::{Locator, StateId, Write};
+use wasmill_state::migration::Migration;
 
 use super::Part;
 use super::rows::{ElementsRows, IncrementalRows};
 use crate::operator::blueprint::Blueprint;
+use crate::operator::migration::GuestMigration;
 
 /// A reduce or aggregate function, and the process function behind it where there is one.
 pub(crate) struct ComponentFold {
@@ -43,6 +45,7 @@ impl ComponentFold {
                 encoding: state.encoding.clone(),
                 schema: state.schema.clone(),
                 schema_version: state.schema_version,
+                migrates_from: state.migrates_from,
             },
         );
         Self {
@@ -58,6 +61,13 @@ impl ComponentFold {
 impl IncrementalFunction for ComponentFold {
     fn accumulator(&self) -> AccumulatorEncoding {
         self.accumulator.clone()
+    }
+
+    fn migration(&self, runtime: &Arc<RuntimeContext>) -> Option<Box<dyn Migration>> {
+        let blueprint = self.fold.blueprint();
+        let declared = blueprint.description().state.first()?;
+        declared.migrates_from?;
+        Some(Box::new(GuestMigration::new(blueprint, runtime, &declared.name)))
     }
 
     fn keeps_accumulators(&self) -> bool {

@@ -35,6 +35,11 @@ impl Part {
         }
     }
 
+    /// What its instances share.
+    fn blueprint(&self) -> &Arc<Blueprint> {
+        self.operator.blueprint()
+    }
+
     /// Opens it; `accumulators` is the state of a function that folds.
     fn open(
         &mut self,

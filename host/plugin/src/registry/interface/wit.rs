@@ -142,6 +142,15 @@ pub(super) const CHECKPOINTED: Exports = (
     ],
 );
 
+pub(super) const MIGRATION: Exports = (
+    "migration",
+    &[(
+        "migrate",
+        "func(string, string, u32, u32, list<record{key: list<u8>, value: list<u8>}>) -> result<list<option<list<u8>>>, \
+         string>",
+    )],
+);
+
 pub(super) const BROADCAST: Exports = (
     "broadcast-process-function",
     &[
