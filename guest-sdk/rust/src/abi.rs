@@ -21,7 +21,8 @@ unsafe extern "C" {
     fn import_log(level: u32, message: *const u8, length: usize);
 }
 
-/// A `result` whose cases are a list, a string or nothing; a plain string is its last two words.
+/// A `result` whose cases are a list, a string or nothing; a plain string is its last two words. An `option` of a list is laid
+/// out alike.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Returned {
@@ -42,6 +43,8 @@ struct Component {
     instance: Instance,
     /// What was returned last, where it does not lie in the instance.
     kept: Vec<u8>,
+    /// The same of a migration: the values, and where each lies.
+    migrated: (Vec<Option<Vec<u8>>>, Vec<Returned>),
     returned: Returned,
 }
 
@@ -49,6 +52,7 @@ thread_local! {
     static COMPONENT: RefCell<Component> = RefCell::new(Component {
         instance: Instance::default(),
         kept: Vec::new(),
+        migrated: (Vec::new(), Vec::new()),
         returned: Returned::EMPTY,
     });
 }
@@ -149,6 +153,65 @@ pub unsafe fn restore(start: *mut u8, length: usize) -> *const Returned {
     })
 }
 
+/// A map-entry of an argument.
+#[repr(C)]
+pub struct Entry {
+    key: *mut u8,
+    key_length: usize,
+    value: *mut u8,
+    value_length: usize,
+}
+
+/// `migrate: func(function: string, state: string, from-version: u32, to-version: u32, entries: list<map-entry>) ->
+/// result<list<option<list<u8>>>, string>`.
+///
+/// # Safety
+/// The pairs of pointer and length are arguments that the host lowered.
+pub unsafe fn migrate(
+    registrations: &[Registration],
+    (function, state): ((*mut u8, usize), (*mut u8, usize)),
+    from: u32,
+    (entries, length): (*mut Entry, usize),
+) -> *const Returned {
+    // SAFETY: as this function's; `cabi_realloc` made the list with the size and alignment of its elements.
+    let (function, state, entries) = unsafe {
+        let entries = match length {
+            0 => Vec::new(),
+            _ => Vec::from_raw_parts(entries, length, length),
+        };
+        let entry = |entry: Entry| {
+            (
+                argument(entry.key, entry.key_length),
+                argument(entry.value, entry.value_length),
+            )
+        };
+        let entries: Vec<(Vec<u8>, Vec<u8>)> = entries.into_iter().map(entry).collect();
+        (
+            argument(function.0, function.1),
+            argument(state.0, state.1),
+            entries,
+        )
+    };
+    export(|component| {
+        let function = std::str::from_utf8(&function).map_err(|error| error.to_string())?;
+        let state = std::str::from_utf8(&state).map_err(|error| error.to_string())?;
+        let entries = entries.iter().map(|(key, value)| (&key[..], &value[..]));
+        let values = Instance::migrate(registrations, function, state, from, entries)?;
+        let place = |value: &Option<Vec<u8>>| match value {
+            Some(value) => Returned {
+                tag: 1,
+                start: value.as_ptr(),
+                length: value.len(),
+            },
+            None => Returned::EMPTY,
+        };
+        let places: Vec<Returned> = values.iter().map(place).collect();
+        component.migrated = (values, places);
+        let places = &component.migrated.1;
+        Ok((places.as_ptr().cast(), places.len()))
+    })
+}
+
 /// `close: func() -> result<_, string>`.
 pub fn close() -> *const Returned {
     export(|component| {
@@ -208,3 +271,20 @@ ot\x01\x06\x01@\x01\x08snapshot\x03\0\x01\x04\0\x07restore\x01\x07\x01@\0\0\x01\
 wasmill:function/frame@1.0.0\x04\0\x0b\x0b\x01\0\x05frame\x03\0\0\0G\x09producer\
 s\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.6\
 3.0";
+
+/// The world `migrating` of `wit/migration.wit` in the same way: the linker joins the two.
+pub const MIGRATING_TYPE: [u8; MIGRATING_TYPE_BYTES.len()] = *MIGRATING_TYPE_BYTES;
+
+#[allow(clippy::octal_escapes)] // It is binary.
+const MIGRATING_TYPE_BYTES: &[u8; 490] = b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xea\x02\x01A\x02\x01\
+A\x05\x01B\x08\x01q\x03\x0abad-record\x01s\0\x05retry\x01s\0\x06failed\x01s\0\x04\
+\0\x05error\x03\0\0\x01p}\x01kx\x01r\x03\x03key\x02\x05value\x02\x09timestamp\x03\
+\x04\0\x07element\x03\0\x04\x01r\x02\x03key\x02\x05value\x02\x04\0\x09map-entry\x03\
+\0\x06\x03\0\x1cwasmill:function/types@1.0.0\x05\0\x02\x03\0\0\x09map-entry\x01B\
+\x09\x02\x03\x02\x01\x01\x04\0\x09map-entry\x03\0\0\x01p\x01\x01p}\x01k\x03\x01p\
+\x04\x01j\x01\x05\x01s\x01@\x05\x08functions\x05states\x0cfrom-versiony\x0ato-ve\
+rsiony\x07entries\x02\0\x06\x04\0\x07migrate\x01\x07\x04\0 wasmill:function/migr\
+ation@1.0.0\x05\x02\x04\0 wasmill:function/migrating@1.0.0\x04\0\x0b\x0f\x01\0\x09\
+migrating\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.\
+262.0\x10wit-bindgen-rust\x060.63.0";

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::function::AggregateFunction;
+use crate::migration::Migrations;
 use crate::operator_state::OperatorListState;
 use crate::record::{Format, Record};
 use crate::state::{
@@ -69,7 +70,8 @@ impl StateOptions {
         Self::default()
     }
 
-    /// Grows with every incompatible change of the type: the host then refuses to restore the state.
+    /// Grows with every incompatible change of the type: the host then refuses to restore the state, unless
+    /// [`Declare::migrate`] says what becomes of what is stored.
     pub fn schema_version(mut self, version: u32) -> Self {
         self.schema_version = version;
         self
@@ -109,6 +111,8 @@ struct StateDeclaration {
     encoding: &'static str,
     schema: Value,
     schema_version: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    migrates_from: Option<u32>,
     prefetch: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reduce: Option<&'static str>,
@@ -137,6 +141,7 @@ pub struct Declare {
     second_input: Option<Format>,
     output: Format,
     states: Vec<StateDeclaration>,
+    pub(crate) migrations: Migrations,
     operator_states: Vec<OperatorStateDeclaration>,
     raw_state: bool,
     /// Of a function whose second input is broadcast.
@@ -154,6 +159,7 @@ impl Declare {
             second_input: None,
             output,
             states: Vec::new(),
+            migrations: Migrations::default(),
             operator_states: Vec::new(),
             raw_state: false,
             broadcast_states: None,
@@ -368,6 +374,31 @@ impl Declare {
         }
     }
 
+    /// The index of a keyed state.
+    pub(crate) fn slot_of(&self, name: &str) -> Option<u32> {
+        let place = self.states.iter().position(|state| state.name == name)?;
+        u32::try_from(place).ok()
+    }
+
+    /// A state migrates from that version, too.
+    pub(crate) fn note_migration(&mut self, slot: u32, from: u32) {
+        let Some(state) = self.states.get_mut(slot as usize) else {
+            panic!("a migration is given for a state that was not declared before it");
+        };
+        state.migrates_from = Some(state.migrates_from.map_or(from, |oldest| oldest.min(from)));
+    }
+
+    /// Gives options to the accumulator that a reduce or aggregate function begins with; whether there is one.
+    pub(crate) fn set_accumulator(&mut self, options: StateOptions) -> bool {
+        let is_there = matches!(self.kind, "reduce" | "aggregate");
+        if is_there && let Some(state) = self.states.first_mut() {
+            state.schema = options.schema;
+            state.schema_version = options.schema_version;
+            state.prefetch = prefetch(options.on_demand);
+        }
+        is_there
+    }
+
     /// How many keyed states there are.
     pub(crate) fn state_count(&self) -> usize {
         self.states.len()
@@ -428,7 +459,8 @@ impl Declare {
             encoding,
             schema: options.schema,
             schema_version: options.schema_version,
-            prefetch: if options.on_demand { "on-demand" } else { "always" },
+            migrates_from: None,
+            prefetch: prefetch(options.on_demand),
             reduce: None,
             per_window: options.per_window,
             ttl: options.ttl,
@@ -440,4 +472,8 @@ impl Declare {
         self.operator_states.push(OperatorStateDeclaration { name, mode });
         OperatorListState::new(self.operator_states.len() - 1, name)
     }
+}
+
+fn prefetch(on_demand: bool) -> &'static str {
+    if on_demand { "on-demand" } else { "always" }
 }

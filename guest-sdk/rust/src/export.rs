@@ -46,14 +46,14 @@ macro_rules! export {
     };
 }
 
-/// The exports of the world `frame`.
+/// The exports of the worlds `frame` and `migrating`.
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __exports {
     () => {
         // SAFETY of all of these: the canonical ABI names the exports and their arguments.
-        #[allow(unsafe_code)]
+        #[allow(unsafe_code, clippy::too_many_arguments)]
         const _: () = {
             use $crate::abi;
 
@@ -81,6 +81,20 @@ macro_rules! __exports {
             extern "C" fn close() -> *const abi::Returned {
                 abi::close()
             }
+            #[unsafe(export_name = "wasmill:function/migration@1.0.0#migrate")]
+            unsafe extern "C" fn migrate(
+                function: *mut u8,
+                function_length: usize,
+                state: *mut u8,
+                state_length: usize,
+                from_version: u32,
+                _to_version: u32,
+                entries: *mut abi::Entry,
+                length: usize,
+            ) -> *const abi::Returned {
+                let names = ((function, function_length), (state, state_length));
+                unsafe { abi::migrate(functions(), names, from_version, (entries, length)) }
+            }
             #[unsafe(export_name = "cabi_realloc")]
             unsafe extern "C" fn cabi_realloc(
                 old: *mut u8,
@@ -93,6 +107,9 @@ macro_rules! __exports {
             #[unsafe(link_section = "component-type:wasmill-sdk:wasmill:function@1.0.0:frame")]
             #[used]
             static COMPONENT_TYPE: [u8; abi::COMPONENT_TYPE.len()] = abi::COMPONENT_TYPE;
+            #[unsafe(link_section = "component-type:wasmill-sdk:wasmill:function@1.0.0:migrating")]
+            #[used]
+            static MIGRATING_TYPE: [u8; abi::MIGRATING_TYPE.len()] = abi::MIGRATING_TYPE;
         };
     };
 }

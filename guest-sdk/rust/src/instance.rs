@@ -284,6 +284,25 @@ impl Instance {
         opened.runner.restore_state(&mut context).map_err(text)
     }
 
+    /// `migrate`, of whatever function and state: no instance is opened for it.
+    pub(crate) fn migrate<'e>(
+        registrations: &[Registration],
+        function: &str,
+        state: &str,
+        from: u32,
+        entries: impl Iterator<Item = (&'e [u8], &'e [u8])>,
+    ) -> Result<Vec<Option<Vec<u8>>>, String> {
+        let mut registered = registrations.iter();
+        let registration = registered
+            .find(|registration| registration.name == function)
+            .ok_or_else(|| no_such_function(registrations, function))?;
+        let declared = (registration.make)().declare();
+        let slot = declared.slot_of(state);
+        let slot = slot.ok_or_else(|| format!("function `{function}` declares no state `{state}`"))?;
+        let migrated = declared.migrations.run(slot, from, entries);
+        migrated.map_err(|error| error.message().to_owned())
+    }
+
     /// `close`.
     pub(crate) fn close(&mut self) -> Result<(), String> {
         let mut opened = self.opened.take().ok_or(NOT_OPENED)?;

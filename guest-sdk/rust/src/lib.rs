@@ -71,6 +71,7 @@ mod http;
 mod instance;
 pub mod log;
 mod metrics;
+mod migration;
 mod operator_state;
 mod overlay;
 mod record;
@@ -93,6 +94,7 @@ pub use function::{
 pub use http::{HttpRequest, HttpResponse, RequestError};
 pub use instance::Registration;
 pub use metrics::{Counter, Gauge, Histogram};
+pub use migration::{Accumulator, StoredState};
 pub use operator_state::{OperatorListState, RestoreContext, SnapshotContext};
 pub use record::{Emit, Format, Input, Json, Record, Writer};
 pub use state::{

@@ -67,6 +67,7 @@ pub struct Element<'a> {
 
 /// A function with a model of the host around it.
 pub struct Harness {
+    registration: Registration,
     instance: Instance,
     description: Value,
     model: Rc<RefCell<Model>>,
@@ -132,6 +133,7 @@ impl Harness {
         });
         let is_filter = description["kind"] == "filter";
         let mut harness = Self {
+            registration,
             instance: Instance::default(),
             model: Rc::new(RefCell::new(Model::new(&description))),
             description,
@@ -301,6 +303,15 @@ impl Harness {
     /// The function's operator and raw state.
     pub fn snapshot(&mut self) -> Result<Vec<u8>> {
         self.with_host(Instance::snapshot)
+    }
+
+    /// What becomes of one entry of a state in an older schema version, given its map key (empty where the state is no map);
+    /// none where it goes.
+    pub fn migrate(&self, state: &str, from: u32, map_key: &[u8], value: &[u8]) -> Result<Option<Vec<u8>>> {
+        let (registered, entry) = ([self.registration], std::iter::once((map_key, value)));
+        let name = self.registration.name();
+        let migrated = Instance::migrate(&registered, name, state, from, entry);
+        Ok(migrated.map_err(Error::Failed)?.pop().flatten())
     }
 
     /// Closes the function.

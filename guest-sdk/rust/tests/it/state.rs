@@ -231,3 +231,51 @@ fn describe_tells_kind_encoding_version_and_prefetch() {
     assert_eq!(state[3]["schema"]["key"], "i64-be-ordered");
     assert_eq!(state[4]["reduce"], "max");
 }
+
+/// Has migrated from two versions, each in its own way.
+#[derive(Default)]
+struct Evolved {
+    size: ValueState<(u64, bool)>,
+    names: MapState<u32, String>,
+}
+
+impl KeyedProcessFunction for Evolved {
+    type In = str;
+    type Out = str;
+
+    fn declare(&mut self, d: &mut Declare) {
+        self.size = d.value_state_with("size", StateOptions::new().schema_version(4));
+        self.names = d.map_state_with("names", StateOptions::new().schema_version(2));
+        d.migrate(&self.size, 3, |size: u64| Ok((size > 0).then_some((size, true))));
+        d.migrate(&self.size, 1, |size: String| Ok(Some((size.parse()?, false))));
+        d.migrate_map(&self.names, 1, |key: u32, name: String| {
+            Ok(Some(format!("{key}{name}")))
+        });
+    }
+
+    fn process_element(&mut self, _: &str, ctx: &mut Context<str>) -> Result<()> {
+        let size = self.size.value(ctx)?.unwrap_or_default();
+        self.names.clear(ctx)?;
+        self.size.update(ctx, &size)
+    }
+}
+
+#[test]
+fn a_migration_is_found_by_state_and_version_and_says_what_is_wrong() {
+    let t = testing::Harness::process::<Evolved>();
+    assert_eq!(t.description()["state"][0]["migrates-from"], 1);
+    let migrate = |state: &str, from: u32, value: &[u8]| t.migrate(state, from, &[0, 0, 0, 7], value);
+    assert_eq!(migrate("size", 3, &9_u64.to_le_bytes()), Ok(Some(vec![9, 1])));
+    assert_eq!(migrate("size", 3, &0_u64.to_le_bytes()), Ok(None));
+    assert_eq!(migrate("size", 1, b"9"), Ok(Some(vec![9, 0])));
+    assert_eq!(migrate("names", 1, b"x"), Ok(Some(b"7x".to_vec())));
+    for (state, from, value, words) in [
+        ("size", 2, &b"9"[..], "no migration from schema version 2"),
+        ("size", 1, b"nine", "invalid digit"),
+        ("size", 3, b"9", "not of the type that the older version had"),
+        ("other", 1, b"9", "declares no state `other`"),
+    ] {
+        let error = migrate(state, from, value).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+}
