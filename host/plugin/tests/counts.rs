@@ -1,10 +1,22 @@
-//! The keyed count and the stateless map through real components of both families.
+//! The keyed count, the stateless map and a state that migrates through real components of both families.
+
+#![allow(clippy::unwrap_used)] // Only tests call these: a panic is a failure.
 
 mod support;
 
 use std::collections::BTreeMap;
 
-use support::{Driver, Input, Setup, component};
+use serde_json::json;
+use wasmill_engine::error::Fault;
+use wasmill_model::function::StateDeclaration;
+use wasmill_model::id::CheckpointId;
+use wasmill_model::key;
+use wasmill_state::backend::{KeyedStateBackend, Locator, StateKey, Write};
+use wasmill_state::keyed;
+use wasmill_state::memory::MemoryBackend;
+use wasmill_state::timers::TimerQueue;
+
+use support::{Driver, GROUPS, Input, Setup, component};
 
 /// Components that count, with the name of their function and whether they refuse an empty value.
 const COUNTS: [(&str, &str); 4] = [
@@ -91,6 +103,83 @@ fn a_record_that_a_function_refuses_is_named() {
             driver.values(0).len(),
             3,
             "{name}: rows before the refused one are applied"
+        );
+    }
+}
+
+/// A restored backend whose value state `name` holds numbers in schema version 1, all in one key group, under `k0`, `k1`, ….
+fn older(name: &str, numbers: &[i64]) -> (Vec<String>, Box<dyn KeyedStateBackend>) {
+    let declared = json!({"name": name, "kind": "value", "encoding": "i64-le"});
+    let declared: StateDeclaration = serde_json::from_value(declared).unwrap();
+    let mut backend = MemoryBackend::new(GROUPS.range_of(0, 1), GROUPS);
+    let id = backend.register(&declared).unwrap();
+    let names = (0..).map(|number| format!("k{number}"));
+    let names = names.filter(|name| group_of(name).0 == 5);
+    let names: Vec<String> = names.take(numbers.len()).collect();
+    for (name, number) in names.iter().zip(numbers) {
+        let (key, value) = (encoded(name), number.to_le_bytes());
+        let key = StateKey {
+            group: group_of(name),
+            hash: key::hash(&key) as u32,
+            key: &key,
+            namespace: &[],
+            map_key: &[],
+        };
+        let (locator, value) = (Locator::UNKNOWN, Some(&value[..]));
+        backend.write_batch(id, &[Write { key, locator, value }]).unwrap();
+    }
+    let mut file = Vec::new();
+    let frozen = keyed::freeze(&mut backend, &TimerQueue::default(), CheckpointId(1)).unwrap();
+    frozen.write(&mut file).unwrap();
+    let mut restored: Box<dyn KeyedStateBackend> = Box::new(MemoryBackend::new(backend.range(), GROUPS));
+    let range = restored.range();
+    keyed::restore(&mut &file[..], range, &mut *restored, &mut TimerQueue::default()).unwrap();
+    (names, restored)
+}
+
+fn encoded(name: &str) -> Vec<u8> {
+    let mut key = Vec::new();
+    key::encode_bytes(&mut key, name.as_bytes());
+    key
+}
+
+fn group_of(name: &str) -> key::KeyGroup {
+    GROUPS.group_of(key::hash(&encoded(name)))
+}
+
+#[test]
+fn of_a_large_batch_the_entry_that_cannot_be_migrated_is_named() {
+    let Some(bytes) = component("ledger") else { return };
+    let mut numbers = vec![7; 600];
+    numbers[417] = 13;
+    for function in ["ledger-2-refuses", "ledger-2-traps"] {
+        let (names, state) = older("last", &numbers);
+        let opened = Driver::open_on(&Setup::new(bytes.clone(), function), state, None);
+        let error = opened.err().unwrap();
+        let place = format!("state `last`: what key `{}` of key group 5 has", names[417]);
+        assert!(error.message.contains(&place), "{error}");
+        assert_eq!((error.fault, error.for_good), (Fault::Plugin, true), "{error}");
+    }
+}
+
+#[test]
+fn a_batch_that_is_too_much_for_one_call_is_migrated_in_parts() {
+    for (name, function, state) in [
+        ("ledger", "ledger-2", "last"),
+        ("ledger_typed", "balance-2", "balance"),
+    ] {
+        let Some(bytes) = component(name) else { continue };
+        let (names, state) = older(state, &(0..600).collect::<Vec<i64>>());
+        let setup = Setup {
+            limits: json!({"output-bytes-max": 2_048}),
+            ..Setup::new(bytes, function)
+        };
+        let mut driver = Driver::open_on(&setup, state, None).unwrap();
+        driver.push(&[Input::keyed(&names[599], "k,1,1", None)]).unwrap();
+        let output = driver.values(0).join("");
+        assert!(
+            output.contains(": last 100,") || output.ends_with(": 60000"),
+            "{output}"
         );
     }
 }

@@ -4,6 +4,7 @@ mod asynchronous;
 mod changed;
 mod commands;
 mod damage;
+mod evolution;
 mod examples;
 mod hostile;
 mod joins;

@@ -25,6 +25,7 @@ use wasmill_plugin::operator::pace::Pace;
 use wasmill_plugin::operator::provider::PluginFunctions;
 use wasmill_plugin::registry::PluginRegistry;
 use wasmill_plugin::sandbox::limits::HostLimits;
+use wasmill_state::backend::KeyedStateBackend;
 use wasmill_state::memory::MemoryBackend;
 use wasmill_state::timers::{TimeDomain, TimerQueue};
 
@@ -171,6 +172,17 @@ pub struct Driver {
 impl Driver {
     /// Uploads the component where it is new, and opens an operator.
     pub fn open(setup: &Setup, restored: Option<OperatorState>) -> Result<Self, TaskError> {
+        let (index, parallelism) = setup.subtask;
+        let range = GROUPS.range_of(index, parallelism);
+        Self::open_on(setup, Box::new(MemoryBackend::new(range, GROUPS)), restored)
+    }
+
+    /// The same on keyed state that is there.
+    pub fn open_on(
+        setup: &Setup,
+        state: Box<dyn KeyedStateBackend>,
+        restored: Option<OperatorState>,
+    ) -> Result<Self, TaskError> {
         let registry = registry();
         let info = registry
             .upload("guest", &setup.component)
@@ -202,7 +214,7 @@ impl Driver {
                     key_groups: range,
                     attempt: 0,
                 }),
-                state: Box::new(MemoryBackend::new(range, GROUPS)),
+                state,
                 timers: TimerQueue::default(),
                 watermark: WATERMARK_NONE,
                 processing_time: 0,
