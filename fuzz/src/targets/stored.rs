@@ -93,7 +93,7 @@ fn add_seed(name: &str, content: &[u8], input: &mut Vec<u8>) {
 fn run(data: &[u8]) {
     let store = PlainStore::default();
     for column in 0..3 {
-        store.add_column(Column(column), "").unwrap();
+        store.add_column(Column(column), "", None).unwrap();
     }
     let mut changes = Changes::default();
     let mut rest = data;

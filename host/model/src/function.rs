@@ -7,7 +7,8 @@ mod state;
 
 pub use kind::FunctionKind;
 pub use state::{
-    BuiltInReduce, Prefetch, StateDeclaration, StateKind, StateTtl, StateVisibility, UpdateType,
+    BuiltInReduce, CleanupStrategies, CompactFilterCleanup, IncrementalCleanup, Prefetch, StateDeclaration,
+    StateKind, StateTtl, StateVisibility, UpdateType,
 };
 
 /// All that `describe` returned.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use wasmill_engine::error::Fault;
-use wasmill_model::function::StateDeclaration;
+use wasmill_model::function::{CleanupStrategies, StateDeclaration, StateTtl, StateVisibility, UpdateType};
 use wasmill_model::id::CheckpointId;
 use wasmill_model::key;
 use wasmill_state::backend::{KeyedStateBackend, Locator, StateKey, Write};
@@ -62,6 +62,37 @@ fn every_family_and_language_counts_as_the_model_does_however_batches_are_cut() 
             }
             assert_eq!(driver.emitted[3].timestamp, Some(3), "{name}");
             assert_eq!(driver.values(0), expected, "{name}, {rows} rows a call");
+        }
+    }
+}
+
+#[test]
+fn what_is_over_goes_while_other_keys_are_counted() {
+    for (name, function) in COUNTS {
+        let Some(bytes) = component(name) else { continue };
+        for (disable_cleanup_in_background, left) in [(false, 10), (true, 500)] {
+            let cleanup = CleanupStrategies {
+                disable_cleanup_in_background,
+                ..CleanupStrategies::default()
+            };
+            let ttl = StateTtl {
+                time_to_live: 100,
+                update_type: UpdateType::OnCreateAndWrite,
+                visibility: StateVisibility::NeverReturnExpired,
+                cleanup,
+            };
+            let setup = Setup {
+                rows: 3,
+                ttl: Some(ttl),
+                ..Setup::new(bytes.clone(), function)
+            };
+            let mut driver = Driver::open(&setup, None).unwrap();
+            driver.push(&records(500, 500)).unwrap();
+            driver.context.processing_time = 100;
+            driver.push(&records(1_000, 10)).unwrap();
+            assert_eq!(driver.context.state.size().entries, left, "{name}");
+            let counts = driver.values(0).split_off(500);
+            assert_eq!(counts, model(&records(1_000, 10)), "{name}");
         }
     }
 }

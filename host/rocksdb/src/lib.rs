@@ -12,6 +12,7 @@
 //! | `directory` | local directories: whose they are, and when they go |
 //! | `settings` | what a host can be told |
 //! | `store` | one database as an ordered store |
+//! | `expiry` | compactions that leave out what is over |
 //! | `files` | the files of a database at one instant |
 //!
 //! Invariant: all databases of a host share one block cache, and their write buffers are counted in it; all write-back
@@ -19,6 +20,7 @@
 
 mod closing;
 mod directory;
+mod expiry;
 mod files;
 mod settings;
 mod store;
@@ -35,11 +37,12 @@ use wasmill_state::backends::{NativeReader, Place, StateBackends};
 use wasmill_state::memory::{SEGMENTS, read_segments};
 use wasmill_state::native::{FileSource, NativeState, unknown_format};
 use wasmill_state::store::OrderedStore;
-use wasmill_state::stored::{StoreSource, StoredBackend, read_store};
+use wasmill_state::stored::{Expiries, StoreSource, StoredBackend, read_store};
 use wasmill_state::timers::TimerQueue;
 
 use crate::closing::OpenDatabases;
 use crate::directory::{HostDirectory, TaskDirectory};
+use crate::expiry::Expiring;
 pub use crate::settings::{CompactionStyle, Compression, Settings};
 use crate::store::{FORMAT, RocksStore};
 
@@ -123,10 +126,10 @@ impl StateBackends for RocksBackends {
         if native.format != FORMAT {
             return Ok(None);
         }
-        let mut source = self.source(place);
-        let store = source.open_files(native.files)?;
-        let groups = (native.range, max_parallelism);
-        let backend = StoredBackend::adopt(groups, Box::new(source), store, native.states, native.numbers)?;
+        let (mut source, expiries) = (self.source(place), Expiries::of(native.states));
+        let store = source.open_files(native.files, Expiring::new(expiries.columns()))?;
+        let (groups, source) = ((native.range, max_parallelism), Box::new(source));
+        let backend = StoredBackend::adopt(groups, source, store, native.states, native.numbers, expiries)?;
         Ok(backend.map(|backend| Box::new(backend) as Box<dyn KeyedStateBackend>))
     }
 }
@@ -144,7 +147,7 @@ impl NativeReader for RocksBackends {
             SEGMENTS => return read_segments(native, backend, timers),
             other => return Err(unknown_format(other)),
         }
-        let store = self.source(place).open_files(native.files)?;
+        let store = self.source(place).open_files(native.files, Expiring::default())?;
         read_store(&*store, native.states, native.numbers, native.range, backend)
     }
 }
@@ -168,14 +171,18 @@ struct RocksSource {
 
 impl RocksSource {
     /// Opens a database of a checkpoint's files.
-    fn open_files(&mut self, files: &mut dyn FileSource) -> Result<Arc<dyn OrderedStore>, StateError> {
+    fn open_files(
+        &mut self,
+        files: &mut dyn FileSource,
+        expiring: Expiring,
+    ) -> Result<Arc<dyn OrderedStore>, StateError> {
         let directory = self.directory.create()?;
         for name in files.names() {
             let path = directory.path().join(&name);
             let mut file = File::create_new(&path).map_err(|error| directory::failed(&path, &error))?;
             files.copy(&name, &mut file)?;
         }
-        let store = RocksStore::open_files(&self.host.settings, &self.host.memory, directory)?;
+        let store = RocksStore::open_files(&self.host.settings, &self.host.memory, directory, expiring)?;
         Ok(self.opened(store))
     }
 

@@ -12,11 +12,12 @@ use rocksdb::{
 };
 use wasmill_state::backend::StateError;
 use wasmill_state::native::FrozenFiles;
-use wasmill_state::store::{Changes, Column, Keys, OrderedStore, StoreView, Visit};
+use wasmill_state::store::{Changes, Column, Expiry, Keys, OrderedStore, StoreView, Visit};
 
 use crate::Memory;
 use crate::closing::OpenDatabase;
 use crate::directory::{OwnedDirectory, failed};
+use crate::expiry::Expiring;
 use crate::files::RocksFiles;
 use crate::settings::{CompactionStyle, Compression, Settings};
 
@@ -26,6 +27,9 @@ pub(crate) const FORMAT: &str = "rocksdb-1";
 
 /// The column that every database has; nothing is in it.
 const DEFAULT: &str = "default";
+
+/// Before the number of a column in its name.
+const COLUMN: &str = "state-";
 
 /// Bytes that are written at once: a database takes a batch whole, whatever its buffers hold.
 const BATCH_BYTES: usize = 4 << 20;
@@ -47,6 +51,7 @@ struct Database {
 pub(crate) struct RocksStore {
     database: Arc<Database>,
     columns: Options,
+    expiring: Expiring,
     writes: WriteOptions,
     /// Times that its files were taken.
     checkpoints: AtomicU64,
@@ -59,7 +64,8 @@ impl RocksStore {
         memory: &Memory,
         directory: OwnedDirectory,
     ) -> Result<Self, StateError> {
-        Self::open_columns(settings, memory, directory, vec![DEFAULT.to_owned()])
+        let names = vec![DEFAULT.to_owned()];
+        Self::open_columns(settings, memory, directory, names, Expiring::default())
     }
 
     /// Opens what lies in a directory.
@@ -67,10 +73,11 @@ impl RocksStore {
         settings: &Settings,
         memory: &Memory,
         directory: OwnedDirectory,
+        expiring: Expiring,
     ) -> Result<Self, StateError> {
         let listed = DB::list_cf(&Options::default(), directory.path());
         let names = listed.map_err(|error| failed(directory.path(), &error))?;
-        Self::open_columns(settings, memory, directory, names)
+        Self::open_columns(settings, memory, directory, names, expiring)
     }
 
     fn open_columns(
@@ -78,11 +85,16 @@ impl RocksStore {
         memory: &Memory,
         directory: OwnedDirectory,
         names: Vec<String>,
+        expiring: Expiring,
     ) -> Result<Self, StateError> {
         let columns = column_options(settings, memory);
-        let all = names
-            .into_iter()
-            .map(|name| ColumnFamilyDescriptor::new(name, columns.clone()));
+        let all = names.into_iter().map(|name| {
+            let options = match column_of(&name) {
+                Some(column) => expiring.options(column, &columns),
+                None => columns.clone(),
+            };
+            ColumnFamilyDescriptor::new(name, options)
+        });
         let opened = DB::open_cf_descriptors(&database_options(settings, memory), directory.path(), all);
         let db = opened.map_err(|error| failed(directory.path(), &error))?;
         let mut writes = WriteOptions::default();
@@ -94,6 +106,7 @@ impl RocksStore {
                 _open: memory.databases.one_more(),
             }),
             columns,
+            expiring,
             writes,
             checkpoints: AtomicU64::new(0),
         })
@@ -128,14 +141,21 @@ impl Database {
 }
 
 impl OrderedStore for RocksStore {
-    fn add_column(&self, column: Column, _: &str) -> Result<(), StateError> {
+    fn add_column(&self, column: Column, _: &str, expiry: Option<Arc<dyn Expiry>>) -> Result<(), StateError> {
         let (name, db) = (name_of(column), &self.database.db);
+        self.expiring.set(column, expiry);
         let made = match db.cf_handle(&name) {
             // A view may still read it: what it holds goes for later reads alone.
+            // NOTE: one that was made without time to live stays without a filter, whatever takes its place.
             Some(handle) => db.delete_range_cf_opt(&handle, FIRST_KEY, BEHIND_KEYS, &self.writes),
-            None => db.create_cf(&name, &self.columns),
+            None => db.create_cf(&name, &self.expiring.options(column, &self.columns)),
         };
         made.map_err(|error| self.failed(&error))
+    }
+
+    fn expiry_changed(&self, column: Column) -> Result<(), StateError> {
+        let applied = self.expiring.apply(column, &self.database.db, &name_of(column));
+        applied.map_err(|error| self.failed(&error))
     }
 
     fn get_many(
@@ -266,7 +286,11 @@ impl StoreView for RocksView {
 }
 
 fn name_of(column: Column) -> String {
-    format!("state-{}", column.0)
+    format!("{COLUMN}{}", column.0)
+}
+
+fn column_of(name: &str) -> Option<Column> {
+    name.strip_prefix(COLUMN)?.parse().ok().map(Column)
 }
 
 fn database_options(settings: &Settings, memory: &Memory) -> Options {

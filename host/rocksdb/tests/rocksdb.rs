@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wasmill_model::element::StateFormat;
-use wasmill_model::function::StateKind;
+use wasmill_model::function::{
+    CleanupStrategies, CompactFilterCleanup, StateDeclaration, StateKind, StateTtl, StateVisibility,
+    UpdateType,
+};
 use wasmill_model::id::{CheckpointId, OperatorUid};
 use wasmill_model::key::KeyGroupRange;
 use wasmill_rocksdb::{RocksHost, Settings};
@@ -210,6 +213,111 @@ fn files_of_a_database_are_taken_over_or_read_by_any_backend() {
         .read_native(place, &mut native, &mut *open(&*backends, 2, half), &mut timers)
         .unwrap_err();
     assert!(error.to_string().contains("`rocksdb-9`"), "{error}");
+}
+
+#[test]
+fn compactions_leave_out_what_is_over_and_nothing_that_lives() {
+    const LIVES_MS: i64 = 1_000;
+    let local = tempfile::tempdir().unwrap();
+    // The smallest write buffers there are, so that it compacts by itself.
+    let settings = Settings {
+        write_buffer_bytes: 64 << 10,
+        ..settings(local.path(), 0)
+    };
+    let host = RocksHost::open(settings).unwrap();
+    let backends = host.backends_of("job".to_owned());
+    let whole = MAX_PARALLELISM.range_of(0, 1);
+    let mut backend = open(&*backends, 0, whole);
+    let ttl = |cleanup: CleanupStrategies| StateTtl {
+        time_to_live: LIVES_MS,
+        update_type: UpdateType::default(),
+        visibility: StateVisibility::default(),
+        cleanup,
+    };
+    let cleanup = CleanupStrategies {
+        cleanup_in_rocksdb_compact_filter: Some(CompactFilterCleanup {
+            query_time_after_num_entries: 10,
+            periodic_compaction_time: 60_000,
+        }),
+        ..CleanupStrategies::default()
+    };
+    let off = CleanupStrategies {
+        disable_cleanup_in_background: true,
+        ..CleanupStrategies::default()
+    };
+    let mut register = |name: &str, kind, ttl| {
+        let declared = StateDeclaration {
+            ttl,
+            ..declaration(name, kind, 1)
+        };
+        backend.register(&declared).unwrap()
+    };
+    let value = register("value", StateKind::Value, Some(ttl(cleanup)));
+    let list = register("list", StateKind::List, Some(ttl(cleanup)));
+    let kept = register("kept", StateKind::Value, Some(ttl(off)));
+    let forever = register("forever", StateKind::Value, None);
+    let put = |backend: &mut dyn KeyedStateBackend, id, key: u32, stamp: i64| {
+        let (name, stored) = (key.to_be_bytes(), [&stamp.to_le_bytes()[..], &[7; 100]].concat());
+        let write = Write {
+            key: state_key(&name, b"", b""),
+            locator: Locator::UNKNOWN,
+            value: Some(&stored),
+        };
+        backend.write_batch(id, &[write]).unwrap();
+    };
+    for key in 0..1_000u32 {
+        for id in [value, kept, forever] {
+            put(&mut *backend, id, key, 0);
+        }
+        // Ten lists of many chunks.
+        let (name, stored) = ((key % 10).to_be_bytes(), [0; 200]);
+        backend.append(list, state_key(&name, b"", b""), &stored).unwrap();
+    }
+    // Those that live are what makes it compact.
+    let (mut now, mut last) = (LIVES_MS, 10_000u32);
+    let started = std::time::Instant::now();
+    loop {
+        backend.clean_up(now, 0).unwrap();
+        for key in last..last + 2_000 {
+            for id in [value, kept, forever] {
+                put(&mut *backend, id, key, now);
+            }
+            let (name, stored) = (key.to_be_bytes(), [&now.to_le_bytes()[..], &[7; 100]].concat());
+            backend.append(list, state_key(&name, b"", b""), &stored).unwrap();
+        }
+        (last, now) = (last + 2_000, now + 1);
+        let held = contents(&mut *backend).unwrap();
+        let count = |state: &str, is_old: bool| {
+            let of = held.values.iter().filter(|(place, _)| place.0 == state);
+            of.filter(|(_, value)| value.starts_with(&[0; 8]) == is_old)
+                .count()
+        };
+        let lists = held.lists.values();
+        let old = lists
+            .clone()
+            .flatten()
+            .filter(|element| element.starts_with(&[0; 8]));
+        let living = (last - 10_000) as usize;
+        assert_eq!(count("kept", true), 1_000, "its cleanup is off");
+        assert_eq!(count("forever", true), 1_000, "it lives for ever");
+        for state in ["value", "kept", "forever"] {
+            assert_eq!(count(state, false), living);
+        }
+        assert_eq!(lists.flatten().count() - old.clone().count(), living);
+        if count("value", true) == 0 && old.count() == 0 {
+            break;
+        }
+        assert!(
+            started.elapsed().as_secs() < 60,
+            "{} values and {} elements are over and there still",
+            count("value", true),
+            held.lists
+                .values()
+                .flatten()
+                .filter(|element| element.starts_with(&[0; 8]))
+                .count()
+        );
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use wasmill_engine::operator::RuntimeContext;
 use wasmill_engine::registry::Registry;
 use wasmill_engine::sink::{Sink, SinkGuarantee, SinkRecovery, SinkWriter};
 use wasmill_engine::source::{Source, SourceReader};
-use wasmill_model::function::Description;
+use wasmill_model::function::{CleanupStrategies, CompactFilterCleanup, Description, IncrementalCleanup};
 use wasmill_model::graph::{KeySelector, OperatorKind};
 use wasmill_server::job::file::StateBackend;
 use wasmill_server::job::lower::{LowerOptions, LoweredJob, PluginLookup, ResolvedPlugin, lower};
@@ -163,6 +163,51 @@ fn a_good_job_is_lowered_in_topological_order_with_its_key_selector_as_an_operat
         "{:?}",
         lowered.warnings
     );
+}
+
+#[test]
+fn the_cleanup_that_a_job_says_reaches_its_states_with_flinks_defaults_for_the_rest() {
+    let lowered = check(
+        "version: 1
+name: job
+plugins: {words: words}
+operators:
+  - {uid: lines, source: files, config: {path: text}, format: lines}
+  - {uid: by, key-by: {value: true}, inputs: [lines]}
+  - uid: count
+    function: words/count
+    inputs: [by]
+    state-ttl:
+      n:
+        time-to-live: 1h
+        cleanup-full-snapshot: true
+        cleanup-incrementally: {run-cleanup-for-every-record: true}
+        cleanup-in-rocksdb-compact-filter: {periodic-compaction-time: 2d}
+  - {uid: out, sink: print, inputs: [count]}
+",
+    )
+    .unwrap();
+    let mut ttls = lowered
+        .graph
+        .operators
+        .iter()
+        .filter_map(|operator| match &operator.kind {
+            OperatorKind::Function { description, .. } => description.state.first()?.ttl,
+            _ => None,
+        });
+    let expected = CleanupStrategies {
+        cleanup_full_snapshot: true,
+        cleanup_incrementally: Some(IncrementalCleanup {
+            cleanup_size: 5,
+            run_cleanup_for_every_record: true,
+        }),
+        cleanup_in_rocksdb_compact_filter: Some(CompactFilterCleanup {
+            query_time_after_num_entries: 1_000,
+            periodic_compaction_time: 2 * 24 * 3_600_000,
+        }),
+        disable_cleanup_in_background: false,
+    };
+    assert_eq!(ttls.next().unwrap().cleanup, expected);
 }
 
 #[test]

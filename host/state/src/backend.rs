@@ -11,6 +11,7 @@ use std::io;
 
 use wasmill_model::function::StateDeclaration;
 use wasmill_model::key::{KeyGroup, KeyGroupRange, MaxParallelism};
+use wasmill_model::time::Timestamp;
 
 use crate::native::{FilesWanted, NativeSnapshot};
 use crate::snapshot::{Entries, Entry, SnapshotWriter};
@@ -280,6 +281,11 @@ pub trait KeyedStateBackend: Send {
     /// takes time in proportion to what it removes: of a map its entries, of a list its chunks, as in Flink's
     /// backend on disk. Where one key holds millions, remove them over several records.
     fn clear(&mut self, state: StateId, key: StateKey<'_>) -> Result<(), StateError>;
+
+    /// Told between two calls of the operator: the operator's processing time, and how many records it has processed since
+    /// the last time. States with time to live may then lose something that is over, in the way that each says (S4), and
+    /// nothing else changes. Takes time in proportion to what was asked for or written since then.
+    fn clean_up(&mut self, now: Timestamp, records: u64) -> Result<(), StateError>;
 
     /// Freezes what the backend holds now. Returns at once; the handle moves to another thread and is
     /// written there while this backend goes on, and its later writes stay invisible to the handle.

@@ -25,13 +25,35 @@ pub fn freeze(
     timers: &TimerQueue,
     checkpoint: CheckpointId,
 ) -> Result<Box<dyn StateSnapshot>, StateError> {
+    Ok(Box::new(frozen(backend, timers, checkpoint)?))
+}
+
+/// The same, without what is over at the instant `now` of states that say so (`cleanup-full-snapshot`).
+pub fn freeze_cleaned(
+    backend: &mut dyn KeyedStateBackend,
+    timers: &TimerQueue,
+    checkpoint: CheckpointId,
+    now: Timestamp,
+) -> Result<Box<dyn StateSnapshot>, StateError> {
     Ok(Box::new(KeyedSnapshot {
+        cleaned_at: Some(now),
+        ..frozen(backend, timers, checkpoint)?
+    }))
+}
+
+fn frozen(
+    backend: &mut dyn KeyedStateBackend,
+    timers: &TimerQueue,
+    checkpoint: CheckpointId,
+) -> Result<KeyedSnapshot, StateError> {
+    Ok(KeyedSnapshot {
         checkpoint,
         range: backend.range(),
         max_parallelism: backend.max_parallelism(),
         state: backend.snapshot()?,
         timers: timers.clone(),
-    }))
+        cleaned_at: None,
+    })
 }
 
 /// Files of a backend, and the timers as a canonical file without state; that is empty where the files hold them.
@@ -55,6 +77,7 @@ pub fn freeze_files(
             true => TimerQueue::default(),
             false => wanted.timers.clone(),
         },
+        cleaned_at: None,
     };
     Ok(Some((native, Box::new(timers))))
 }
@@ -212,6 +235,8 @@ struct KeyedSnapshot {
     max_parallelism: MaxParallelism,
     state: Box<dyn FrozenState>,
     timers: TimerQueue,
+    /// What is over then is left out, of states that say so.
+    cleaned_at: Option<Timestamp>,
 }
 
 impl StateSnapshot for KeyedSnapshot {
@@ -222,6 +247,7 @@ impl StateSnapshot for KeyedSnapshot {
             max_parallelism,
             mut state,
             timers,
+            cleaned_at,
         } = *self;
         let declarations = state.states().into_iter().map(|(_, declaration)| declaration);
         let header = SnapshotHeader {
@@ -231,6 +257,9 @@ impl StateSnapshot for KeyedSnapshot {
             states: declarations.collect(),
         };
         let mut writer = SnapshotWriter::new(out, &header)?;
+        if let Some(now) = cleaned_at {
+            writer = writer.without_expired(&header.states, now);
+        }
         let event = by_group(&timers, TimeDomain::Event, range);
         let processing = by_group(&timers, TimeDomain::Processing, range);
         for ((group, event), processing) in range.iter().zip(event).zip(processing) {

@@ -3,11 +3,13 @@
 //! Entries of all kinds of state lie in 16 KiB pages found by a hash index; map states have the order of their keys beside
 //! that. Invariant: a snapshot takes pointers; what it shares is copied a page at a time when it is written to later, so no
 //! batch waits for a checkpoint. Where a checkpoint may be built on, what changes is noted from then on (`segments.rs`), and a
-//! later one takes that alone: by pointers too, or copied where that is less. Nothing here depends on addresses, time or random numbers: the same calls give
+//! later one takes that alone: by pointers too, or copied where that is less. States with time to live are cleaned up while
+//! they are used (`cleanup.rs`). Nothing here depends on addresses, time or random numbers: the same calls give
 //! the same results and the same snapshot.
 
 mod batch;
 mod changes;
+mod cleanup;
 mod frozen;
 pub(crate) mod index;
 mod list;
@@ -19,8 +21,10 @@ pub(crate) mod table;
 
 use wasmill_model::function::{StateDeclaration, StateKind};
 use wasmill_model::key::{KeyGroup, KeyGroupRange, MaxParallelism};
+use wasmill_model::time::Timestamp;
 
 use self::batch::BatchError;
+use self::cleanup::Cleanups;
 use self::frozen::{FrozenMemory, FrozenTables};
 use self::list::{ListTable, list_key};
 use self::ordered::{MapKey, MapTable};
@@ -44,6 +48,7 @@ pub struct MemoryBackend {
     /// Stored keys are put together here.
     prefix: Vec<u8>,
     segments: Segments,
+    cleanups: Cleanups,
 }
 
 /// By group: that of group `range.start + i` at `i`.
@@ -63,6 +68,7 @@ impl MemoryBackend {
             epochs: Epochs::default(),
             prefix: Vec::new(),
             segments: Segments::default(),
+            cleanups: Cleanups::default(),
         }
     }
 
@@ -98,11 +104,15 @@ impl State<Tables> {
 impl KeyedStateBackend for MemoryBackend {
     fn register(&mut self, declaration: &StateDeclaration) -> Result<StateId, StateError> {
         let (groups, epochs) = (self.range.len(), &self.epochs);
-        self.states
-            .register(declaration, |_, kind| Ok(tables(kind, groups, epochs)))
+        let id = self
+            .states
+            .register(declaration, |_, kind| Ok(tables(kind, groups, epochs)))?;
+        self.cleanups.register(id, declaration);
+        Ok(id)
     }
 
     fn get_many(&mut self, id: StateId, keys: &[StateKey<'_>], out: &mut Values) -> Result<(), StateError> {
+        self.cleanups.accessed(id, keys.len());
         let start = self.range.start;
         let (state, prefix) = self.state(id)?;
         match &state.held {
@@ -116,6 +126,7 @@ impl KeyedStateBackend for MemoryBackend {
     }
 
     fn write_batch(&mut self, id: StateId, writes: &[Write<'_>]) -> Result<(), StateError> {
+        self.cleanups.accessed(id, writes.len());
         let start = self.range.start;
         let (state, prefix) = self.state(id)?;
         writes
@@ -146,6 +157,7 @@ impl KeyedStateBackend for MemoryBackend {
     }
 
     fn append(&mut self, id: StateId, key: StateKey<'_>, element: &[u8]) -> Result<bool, StateError> {
+        self.cleanups.accessed(id, 1);
         let start = self.range.start;
         let (state, _) = self.state(id)?;
         state.check_entry(&key, element)?;
@@ -168,6 +180,7 @@ impl KeyedStateBackend for MemoryBackend {
         bytes_max: usize,
         out: &mut Page,
     ) -> Result<(), StateError> {
+        self.cleanups.accessed(id, 1);
         out.entries.clear();
         out.done = false;
         let start = self.range.start;
@@ -181,6 +194,7 @@ impl KeyedStateBackend for MemoryBackend {
     }
 
     fn list(&mut self, id: StateId, key: StateKey<'_>, out: &mut Values) -> Result<(), StateError> {
+        self.cleanups.accessed(id, 1);
         let start = self.range.start;
         let (state, _) = self.state(id)?;
         let Tables::Lists(tables) = &state.held else {
@@ -214,6 +228,7 @@ impl KeyedStateBackend for MemoryBackend {
         bytes_max: usize,
         out: &mut Page,
     ) -> Result<(), StateError> {
+        self.cleanups.accessed(id, 1);
         out.entries.clear();
         out.done = false;
         let start = self.range.start;
@@ -228,6 +243,7 @@ impl KeyedStateBackend for MemoryBackend {
     }
 
     fn clear(&mut self, id: StateId, key: StateKey<'_>) -> Result<(), StateError> {
+        self.cleanups.accessed(id, 1);
         let start = self.range.start;
         let (state, prefix) = self.state(id)?;
         encode(prefix, &key);
@@ -241,6 +257,10 @@ impl KeyedStateBackend for MemoryBackend {
             }
         };
         cleared.map_err(|error| state.error(error))
+    }
+
+    fn clean_up(&mut self, now: Timestamp, records: u64) -> Result<(), StateError> {
+        self.clean_up_incrementally(now, records)
     }
 
     fn snapshot(&mut self) -> Result<Box<dyn FrozenState>, StateError> {

@@ -8,6 +8,7 @@
 //! views, which are read while the store is written.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::backend::StateError;
 use crate::native::{FrozenFiles, unknown_format};
@@ -19,10 +20,36 @@ pub struct Column(pub u16);
 /// Is given a key and its value; whether it wants more.
 pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<bool, StateError> + 'a;
 
+/// Knows which entries of a column are over: a store may drop those by itself, at any time, and never has to.
+pub trait Expiry: Send + Sync {
+    /// For one time that a store goes through entries, in the order of their keys.
+    fn pass(self: Arc<Self>) -> Box<dyn ExpiryPass>;
+
+    /// A store goes through entries that nothing else has made it go through for so long, ms; 0: it need not.
+    fn pass_every_ms(&self) -> u64;
+}
+
+/// One pass through some entries of a column.
+pub trait ExpiryPass: Send {
+    /// Whether an entry may be dropped.
+    fn is_over(&mut self, key: &[u8], value: &[u8]) -> bool;
+}
+
 /// Columns of entries in byte order of their keys.
 pub trait OrderedStore: Send + Sync {
     /// Makes an empty column for a state of that name; one of that number that is there goes.
-    fn add_column(&self, column: Column, name: &str) -> Result<(), StateError>;
+    fn add_column(
+        &self,
+        column: Column,
+        name: &str,
+        expiry: Option<Arc<dyn Expiry>>,
+    ) -> Result<(), StateError>;
+
+    /// What the expiry of a column says of passes is another than when the column was made.
+    fn expiry_changed(&self, column: Column) -> Result<(), StateError> {
+        let _ = column;
+        Ok(())
+    }
 
     /// Hands the value of each key, with the key's number, to `found`, in order; `None` where there is none.
     fn get_many(

@@ -5,6 +5,7 @@
 //! | this one | the backend: batches through the cache, what is missing from the store |
 //! | `cache` | entries in memory, bounded in bytes |
 //! | `layout` | what a stored key is, of values, maps and lists |
+//! | `expiry` | what a store may drop by itself of states with time to live |
 //! | `list`, `map` | lists in chunks, maps in byte order |
 //! | `settle` | what a checkpoint has taken and the store does not have yet |
 //! | `frozen` | a view of the store as a snapshot file |
@@ -14,6 +15,7 @@
 //! whatever the cache holds, calls answer as the backend in memory does.
 
 mod cache;
+mod expiry;
 mod frozen;
 mod layout;
 mod list;
@@ -23,8 +25,9 @@ mod settle;
 
 use std::sync::Arc;
 
-use wasmill_model::function::{StateDeclaration, StateKind};
+use wasmill_model::function::StateDeclaration;
 use wasmill_model::key::{KeyGroup, KeyGroupRange, MaxParallelism};
+use wasmill_model::time::Timestamp;
 
 use self::cache::{Cache, Put};
 use self::frozen::{FrozenStore, LaterFiles};
@@ -40,6 +43,7 @@ use crate::snapshot::Entries;
 use crate::states::{State, States};
 use crate::store::{Changes, Column, Keys, OrderedStore};
 
+pub use self::expiry::Expiries;
 pub use self::restore::read_store;
 
 /// Changes are written together, so many bytes at a time.
@@ -61,6 +65,7 @@ pub struct StoredBackend {
     source: Box<dyn StoreSource>,
     store: Option<Arc<Settling>>,
     states: States<Layout>,
+    expiries: Expiries,
     cache: Cache,
     /// What the cache has handed out and the store does not have yet.
     changes: Changes,
@@ -92,6 +97,7 @@ impl StoredBackend {
             source,
             store: None,
             states: States::default(),
+            expiries: Expiries::default(),
             cache: Cache::default(),
             changes: Changes::default(),
             buffers: Buffers::default(),
@@ -237,10 +243,12 @@ impl StoredBackend {
 impl KeyedStateBackend for StoredBackend {
     fn register(&mut self, declaration: &StateDeclaration) -> Result<StateId, StateError> {
         let store = self.opened()?;
-        let cache = &mut self.cache;
-        let name = &declaration.name;
-        self.states
-            .register(declaration, |id, kind| add(&*store, cache, id, name, kind))
+        let (cache, expiries) = (&mut self.cache, &mut self.expiries);
+        let id = self.states.register(declaration, |id, _| {
+            add(&*store, cache, expiries, id, declaration)
+        })?;
+        self.expiries.declare(id, declaration, &*store)?;
+        Ok(id)
     }
 
     fn get_many(&mut self, id: StateId, keys: &[StateKey<'_>], out: &mut Values) -> Result<(), StateError> {
@@ -355,6 +363,10 @@ impl KeyedStateBackend for StoredBackend {
         self.make_room()
     }
 
+    fn clean_up(&mut self, now: Timestamp, _: u64) -> Result<(), StateError> {
+        self.expire(now)
+    }
+
     fn snapshot(&mut self) -> Result<Box<dyn FrozenState>, StateError> {
         let numbered = self.states.numbered();
         let (states, layouts): (Vec<_>, _) = numbered
@@ -392,10 +404,10 @@ impl KeyedStateBackend for StoredBackend {
 
     fn restore_state(&mut self, declaration: &StateDeclaration) -> Result<StateId, StateError> {
         let store = self.opened()?;
-        let cache = &mut self.cache;
-        let name = &declaration.name;
-        self.states
-            .restore(declaration, |id, kind| add(&*store, cache, id, name, kind))
+        let (cache, expiries) = (&mut self.cache, &mut self.expiries);
+        self.states.restore(declaration, |id, _| {
+            add(&*store, cache, expiries, id, declaration)
+        })
     }
 
     fn restore_entries(
@@ -434,10 +446,12 @@ impl KeyedStateBackend for StoredBackend {
     }
 
     fn drop_unclaimed(&mut self) {
-        let cache = &mut self.cache;
+        let (cache, expiries) = (&mut self.cache, &mut self.expiries);
         // NOTE: a column that stays behind in the store is emptied when its number is used again.
-        self.states
-            .drop_unclaimed(|id, _| cache.forget_state(usize::from(id.0)));
+        self.states.drop_unclaimed(|id, _| {
+            cache.forget_state(usize::from(id.0));
+            expiries.forget(id);
+        });
     }
 
     fn range(&self) -> KeyGroupRange {
@@ -461,13 +475,14 @@ impl KeyedStateBackend for StoredBackend {
 fn add(
     store: &dyn OrderedStore,
     cache: &mut Cache,
+    expiries: &mut Expiries,
     id: StateId,
-    name: &str,
-    kind: StateKind,
+    declaration: &StateDeclaration,
 ) -> Result<Layout, StateError> {
-    store.add_column(Column(id.0), name)?;
+    let expiry = expiries.add(id, declaration);
+    store.add_column(Column(id.0), &declaration.name, expiry)?;
     cache.add_state(usize::from(id.0));
-    Ok(Layout::of(kind))
+    Ok(Layout::of(declaration.kind))
 }
 
 /// The address of the entry in the cache.

@@ -6,6 +6,9 @@
 //! | this one | the stamp, and batches of reads and writes |
 //! | [`read`] | what one read gives and what it changes: Flink's rules for each kind of state |
 //!
+//! What nobody reads is cleaned up elsewhere, by the backends and by the writer of snapshots: they know the stamp too. They
+//! remove what is over and nothing else, so that they change only what a state shows that returns what is over.
+//!
 //! A stored value is the stamp (`i64`, little-endian: the processing time of its last update, in ms) and then the bytes
 //! that the function knows, so that a snapshot has both. Invariant: a state without time to live is handed to the
 //! backend as it is, and its calls cost a test more for a batch.
@@ -53,6 +56,32 @@ impl TimeToLive {
         out.extend_from_slice(value);
     }
 
+    /// The instant.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Whether something stored is over; what has no stamp never is.
+    pub fn is_over(&self, stored: &[u8]) -> bool {
+        self.open(stored).is_ok_and(|aged| aged.is_expired)
+    }
+
+    /// The same; where it is not, `oldest` becomes its stamp if that is less.
+    pub(crate) fn is_over_or_oldest(&self, stored: &[u8], oldest: &mut Timestamp) -> bool {
+        let Ok(aged) = self.open(stored) else {
+            return false;
+        };
+        if !aged.is_expired {
+            *oldest = aged.stamp.min(*oldest);
+        }
+        aged.is_expired
+    }
+
+    /// When something of that stamp is over.
+    pub(crate) fn end_of(&self, stamp: Timestamp) -> Timestamp {
+        stamp.saturating_add(self.settings.time_to_live)
+    }
+
     fn open<'a>(&self, stored: &'a [u8]) -> Result<Aged<'a>, StateError> {
         let Some((stamp, value)) = stored.split_first_chunk::<STAMP_BYTES>() else {
             return Err(StateError::Corrupt(format!(
@@ -61,7 +90,7 @@ impl TimeToLive {
             )));
         };
         let stamp = Timestamp::from_le_bytes(*stamp);
-        let is_expired = stamp.saturating_add(self.settings.time_to_live) <= self.now;
+        let is_expired = self.end_of(stamp) <= self.now;
         Ok(Aged {
             stamp,
             value,

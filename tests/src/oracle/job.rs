@@ -192,7 +192,11 @@ fn state_ttl(ms: i64, parameters: &Value) -> Result<Value, Missing> {
         Some("ReturnExpiredIfNotCleanedUp") => "return-expired-if-not-cleaned-up",
         other => return missing(&format!("the visibility {other:?}")),
     };
-    let ttl = json!({"time-to-live": format!("{ms}ms"), "update-type": update, "visibility": visibility});
+    let ttl = json!({
+        "time-to-live": format!("{ms}ms"), "update-type": update, "visibility": visibility,
+        // As Flink's side says: what is read does not depend on when something is cleaned up.
+        "disable-cleanup-in-background": true,
+    });
     let states = ["value", "list", "map", "reducing", "aggregating"];
     Ok(states
         .into_iter()

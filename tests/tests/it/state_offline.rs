@@ -687,3 +687,37 @@ fn a_job_deletes_what_it_has_claimed_and_not_what_is_put_in_its_place() -> Resul
     ensure!(is_there(), "the job deleted a savepoint that it had not claimed");
     Ok(())
 }
+
+#[test]
+fn a_canonical_savepoint_has_nothing_that_is_over_where_the_job_says_so() -> Result<()> {
+    let stopped = Stopped::new()?;
+    for backend in ["memory", "rocksdb"] {
+        for (is_cleaned, left) in [(false, 3), (true, 0)] {
+            let cleanup = format!("cleanup-full-snapshot: {is_cleaned}, disable-cleanup-in-background: true");
+            let job = stopped
+                .job(&format!("{backend}-{is_cleaned}"), ", continuous: true")
+                .replace(
+                    "parallelism: 2",
+                    &format!("parallelism: 2\nstate-backend: {backend}"),
+                )
+                .replace(
+                    "inputs: [by-word]",
+                    &format!("inputs: [by-word], state-ttl: {{count: {{time-to-live: 1ms, {cleanup}}}}}"),
+                );
+            let job = stopped.host.submit(&job)?;
+            stopped.host.wait_for_a_new_checkpoint(&job)?;
+            wait::until("all is over", LIMIT, || {
+                let saved = stopped.host.command(&["savepoint", &job, "--json"])?.json()?;
+                let lines = stopped.export(saved["location"].as_str().context("no location")?)?;
+                let counts = lines.iter().filter(|line| line["state"] == "count").count();
+                Ok(if counts == left {
+                    Ok(())
+                } else {
+                    Err(format!("{counts} of {left} counts on {backend}"))
+                })
+            })?;
+            stopped.host.patch(&format!("/v1/jobs/{job}?mode=cancel"))?;
+        }
+    }
+    Ok(())
+}

@@ -42,6 +42,8 @@ pub(super) fn freeze(
 ) -> Result<Part, TaskError> {
     let taken = node.operator.snapshot(barrier, &mut node.context)?;
     let context = &mut node.context;
+    // Where nothing is processed, the backend hears of the time here.
+    context.state.clean_up(context.processing_time, 0)?;
     let size = context.state.size();
     let states = context.state.declarations();
     let is_keyed = !states.is_empty() || !context.timers.is_empty() || size.entries > 0;
@@ -71,7 +73,7 @@ pub(super) fn freeze(
                     native = Some(FrozenNative { files, format });
                     timers
                 }
-                None => keyed::freeze(state, &timers, barrier.checkpoint)?,
+                None => keyed::freeze_cleaned(state, &timers, barrier.checkpoint, context.processing_time)?,
             })
         }
         None => None,

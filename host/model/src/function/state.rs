@@ -141,6 +141,9 @@ pub struct StateTtl {
     /// What is read of something whose time is over and which is there still.
     #[serde(default)]
     pub visibility: StateVisibility,
+    /// What removes such things beside the reads that find them.
+    #[serde(default, flatten)]
+    pub cleanup: CleanupStrategies,
 }
 
 impl StateTtl {
@@ -149,13 +152,95 @@ impl StateTtl {
         self.visibility == StateVisibility::ReturnExpiredIfNotCleanedUp
     }
 
+    /// How state in memory is cleaned up while it is used; `None`: not at all.
+    pub fn incremental_cleanup(self) -> Option<IncrementalCleanup> {
+        let of_background = (!self.cleanup.disable_cleanup_in_background).then(IncrementalCleanup::default);
+        self.cleanup.cleanup_incrementally.or(of_background)
+    }
+
+    /// How state in RocksDB is cleaned up when it compacts; `None`: not at all.
+    pub fn compact_filter_cleanup(self) -> Option<CompactFilterCleanup> {
+        let of_background = (!self.cleanup.disable_cleanup_in_background).then(CompactFilterCleanup::default);
+        self.cleanup.cleanup_in_rocksdb_compact_filter.or(of_background)
+    }
+
     /// What is wrong with it, and the mend.
     pub fn check(self) -> Result<(), String> {
-        match self.time_to_live {
-            1.. => Ok(()),
-            wrong => Err(format!(
-                "`time-to-live` is {wrong} ms: it must be 1 or more; leave it out where nothing expires"
-            )),
+        if self.time_to_live < 1 {
+            return Err(format!(
+                "`time-to-live` is {} ms: it must be 1 or more; leave it out where nothing expires",
+                self.time_to_live
+            ));
+        }
+        if self
+            .cleanup
+            .cleanup_incrementally
+            .is_some_and(|cleanup| cleanup.cleanup_size == 0)
+        {
+            return Err(
+                "`cleanup-size` is 0: it must be 1 or more; `disable-cleanup-in-background` turns the cleanup off"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+}
+
+/// What removes things whose time is over beside the reads that find them: the words and defaults of Flink.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct CleanupStrategies {
+    /// Whether canonical snapshots leave them out; what is held stays as it is.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cleanup_full_snapshot: bool,
+    /// Of state in memory; `None`: the default, unless that is turned off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cleanup_incrementally: Option<IncrementalCleanup>,
+    /// Of state in RocksDB; `None`: the default, unless that is turned off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cleanup_in_rocksdb_compact_filter: Option<CompactFilterCleanup>,
+    /// Turns those of the last two off that are not named.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub disable_cleanup_in_background: bool,
+}
+
+/// State is gone through piece by piece while it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct IncrementalCleanup {
+    /// Entries that are looked at for each access of the state; at least 1.
+    pub cleanup_size: u32,
+    /// Whether for each record too.
+    pub run_cleanup_for_every_record: bool,
+}
+
+impl Default for IncrementalCleanup {
+    fn default() -> Self {
+        Self {
+            cleanup_size: 5,
+            run_cleanup_for_every_record: false,
+        }
+    }
+}
+
+/// Compactions leave out what is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct CompactFilterCleanup {
+    /// A compaction asks for the time once in so many entries.
+    pub query_time_after_num_entries: u64,
+    /// A file that is older is compacted, ms; 0: its age does not count.
+    pub periodic_compaction_time: u64,
+}
+
+/// 30 days in ms.
+const PERIODIC_COMPACTION_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
+
+impl Default for CompactFilterCleanup {
+    fn default() -> Self {
+        Self {
+            query_time_after_num_entries: 1_000,
+            periodic_compaction_time: PERIODIC_COMPACTION_MS,
         }
     }
 }
@@ -206,5 +291,62 @@ impl FunctionDescription {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> StateTtl {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn cleanup_in_the_background_is_on_unless_it_is_turned_off_and_not_named() {
+        let plain = read(r#"{"time-to-live": 5}"#);
+        assert_eq!(plain.cleanup, CleanupStrategies::default());
+        let incremental = plain.incremental_cleanup().unwrap();
+        assert_eq!(
+            (incremental.cleanup_size, incremental.run_cleanup_for_every_record),
+            (5, false)
+        );
+        let compact = plain.compact_filter_cleanup().unwrap();
+        assert_eq!(
+            (
+                compact.query_time_after_num_entries,
+                compact.periodic_compaction_time
+            ),
+            (1_000, 2_592_000_000)
+        );
+
+        let off = read(r#"{"time-to-live": 5, "disable-cleanup-in-background": true}"#);
+        assert_eq!(
+            (off.incremental_cleanup(), off.compact_filter_cleanup()),
+            (None, None)
+        );
+
+        let named = read(
+            r#"{"time-to-live": 5, "disable-cleanup-in-background": true, "cleanup-full-snapshot": true,
+                "cleanup-incrementally": {"run-cleanup-for-every-record": true}}"#,
+        );
+        assert!(named.cleanup.cleanup_full_snapshot);
+        assert_eq!(named.incremental_cleanup().unwrap().cleanup_size, 5);
+        assert_eq!(named.compact_filter_cleanup(), None);
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_and_says_nothing_of_defaults() {
+        let plain =
+            r#"{"time-to-live":5,"update-type":"on-create-and-write","visibility":"never-return-expired"}"#;
+        assert_eq!(serde_json::to_string(&read(plain)).unwrap(), plain);
+        let named = read(
+            r#"{"time-to-live": 5, "cleanup-in-rocksdb-compact-filter": {"query-time-after-num-entries": 7,
+                "periodic-compaction-time": 0}}"#,
+        );
+        assert_eq!(read(&serde_json::to_string(&named).unwrap()), named);
+        let wrong = r#"{"time-to-live": 5, "cleanup-incrementally": {"size": 5}}"#;
+        let error = serde_json::from_str::<StateTtl>(wrong).unwrap_err().to_string();
+        assert!(error.contains("unknown field `size`, expected"), "{error}");
     }
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use wasmill_engine::metrics::OperatorMetrics;
-use wasmill_model::function::{Description, FunctionDescription, StateTtl, StateVisibility, UpdateType};
+use wasmill_model::function::{
+    CleanupStrategies, Description, FunctionDescription, StateTtl, StateVisibility, UpdateType,
+};
 use wasmill_model::key::{KeyGroup, MaxParallelism};
 use wasmill_state::backend::KeyedStateBackend;
 use wasmill_state::memory::MemoryBackend;
@@ -359,6 +361,7 @@ fn a_call_that_fails_has_read_nothing_of_a_state_with_time_to_live() {
             time_to_live: 100,
             update_type,
             visibility: StateVisibility::ReturnExpiredIfNotCleanedUp,
+            cleanup: CleanupStrategies::default(),
         }));
         scope.set_value(at(VALUE, 0), Some(b"value".to_vec())).unwrap();
         scope.list_append(at(LIST, 0), b"element".to_vec()).unwrap();

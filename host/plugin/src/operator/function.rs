@@ -261,6 +261,12 @@ impl Running {
         {
             error.limit = error.limit.or(guest.host().limit_hit());
         }
+        let result = result.and_then(|done| {
+            let cleaned = context
+                .state
+                .clean_up(context.processing_time, done.consumed.into());
+            cleaned.map(|()| done).map_err(CallFailure::host)
+        });
         self.instance.flush_log(blueprint, &self.place, result.is_ok());
         result
     }

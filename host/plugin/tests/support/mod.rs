@@ -14,6 +14,7 @@ use wasmill_engine::operator::{Operator, OperatorContext, RuntimeContext};
 use wasmill_engine::output::Output;
 use wasmill_model::batch::{Batch, BatchBuilder};
 use wasmill_model::element::{Barrier, SnapshotKind, StateFormat};
+use wasmill_model::function::StateTtl;
 use wasmill_model::graph::JobSettings;
 use wasmill_model::id::{CheckpointId, JobId, OperatorUid};
 use wasmill_model::key::{self, MaxParallelism};
@@ -75,6 +76,8 @@ pub struct Setup {
     pub limits: Value,
     /// Subtask and parallelism.
     pub subtask: (u32, u32),
+    /// Of all its states.
+    pub ttl: Option<StateTtl>,
 }
 
 impl Setup {
@@ -87,6 +90,7 @@ impl Setup {
             config: Value::Null,
             limits: Value::Null,
             subtask: (0, 1),
+            ttl: None,
         }
     }
 }
@@ -197,7 +201,11 @@ impl Driver {
             ..JobSettings::default()
         };
         let digest = info.digest.to_string();
-        let blueprint = functions.blueprint(&digest, description, &setup.config, &settings)?;
+        let mut description = description.clone();
+        for state in &mut description.state {
+            state.ttl = setup.ttl;
+        }
+        let blueprint = functions.blueprint(&digest, &description, &setup.config, &settings)?;
         let (index, parallelism) = setup.subtask;
         let range = GROUPS.range_of(index, parallelism);
         let mut driver = Self {

@@ -17,8 +17,11 @@ const OFFSET_BITS: u32 = 11;
 pub(crate) const PAGES_MAX: usize = (1 << (32 - OFFSET_BITS)) - 1;
 
 impl Location {
-    /// Of no entry.
+    /// Of no entry: behind all others.
     pub(crate) const NONE: Self = Self(u32::MAX);
+
+    /// The start of the first page.
+    pub(crate) const FIRST: Self = Self(0);
 
     #[inline]
     pub(crate) fn new(page: usize, offset: usize) -> Self {

@@ -3,7 +3,7 @@
 //! The last elements of a list lie in its open chunk, an entry under key and namespace; earlier ones in closed
 //! chunks, entries under key, namespace and the chunk's number. Invariants: a list that is there has an open chunk
 //! with at least one element; closed chunks are numbered without a gap from 0 and never change; the elements before
-//! a chunk are those of the chunks before it.
+//! a chunk are those of the chunks before it. So a list that loses elements whose time is over is written anew.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use wasmill_model::id::CheckpointId;
 
 use super::changes::Freeze;
 use super::page::PageBytes;
-use super::table::{Epochs, FrozenTable, Grown, Table, TableFull, TableKey};
+use super::table::{Epochs, FrozenTable, Grown, Table, TableFull, TableKey, Walked};
 use crate::backend::{Locator, PAGE_ENTRY_BYTES, Page, StateKey, Values};
 use crate::snapshot::{Elements, append_element};
 
@@ -213,6 +213,65 @@ impl ListTable {
             // They go with the open one.
             self.closed.remove_unnoted(key.closed(number, &mut self.numbered));
         }
+    }
+
+    /// Goes on through the lists, from where the last call stopped, and removes elements of which `is_over` says that they
+    /// may go: of a list in one chunk all of them, of a longer one once they are about half of it. Whether the end was
+    /// reached.
+    pub(super) fn clean(
+        &mut self,
+        slots_left: &mut u64,
+        is_over: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<bool, TableFull> {
+        loop {
+            let at = match self.open.walk_on(slots_left) {
+                Walked::Entry(at) => at,
+                Walked::Paused => return Ok(false),
+                Walked::End => return Ok(true),
+            };
+            let Some((slot, open)) = self
+                .open
+                .entry(at)
+                .and_then(|slot| Some((slot, Chunk::of(slot.value)?)))
+            else {
+                continue;
+            };
+            *slots_left = slots_left.saturating_sub(u64::from(open.count).saturating_sub(1));
+            let hash = wasmill_model::key::hash(slot.key) as u32;
+            let key = ListKey::new(hash, slot.key, slot.namespace);
+            let is_due = match open.number.checked_sub(1) {
+                None => open.elements().any(&mut *is_over),
+                // Elements come in the order of time: where the last of the first half is over, all of it is.
+                Some(last) => {
+                    let closed = self.closed.get(key.closed(last / 2, &mut self.numbered));
+                    let last = closed
+                        .and_then(Chunk::of)
+                        .and_then(|chunk| chunk.elements().last());
+                    last.is_some_and(&mut *is_over)
+                }
+            };
+            if is_due {
+                let (key, namespace) = (slot.key.to_vec(), slot.namespace.to_vec());
+                self.keep(ListKey::new(hash, &key, &namespace), &mut |element| {
+                    !is_over(element)
+                })?;
+            }
+        }
+    }
+
+    /// Writes a list anew with some of its elements.
+    fn keep(&mut self, key: ListKey<'_>, keeps: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), TableFull> {
+        let mut kept = Values::default();
+        self.visit(key, 0, &mut |element| {
+            if keeps(element) {
+                kept.lengths.push(element.len() as u32);
+                kept.bytes.extend_from_slice(element);
+            }
+            true
+        });
+        self.clear(key);
+        let mut elements = kept.iter().flatten();
+        elements.try_for_each(|element| self.append(key, element).map(drop))
     }
 
     /// Fills `out` with the elements of a list from number `start` on.

@@ -54,6 +54,11 @@ impl<'a> MapKey<'a> {
     }
 }
 
+/// Where the entry of a stored key is, whose prefix is so long.
+fn address(stored: &[u8], prefix: usize) -> TableKey<'_> {
+    MapKey { stored, prefix }.table()
+}
+
 /// Appends a stored key. The length of its prefix.
 fn append(out: &mut Vec<u8>, (key, namespace): (&[u8], &[u8]), map_key: &[u8]) -> usize {
     let start = out.len();
@@ -132,6 +137,16 @@ impl MapTable {
                 prefix: prefix.len(),
             });
         }
+    }
+
+    /// Goes on through the entries, from where the last call stopped, and removes those of whose value `is_over` says so;
+    /// whether the end was reached.
+    pub(super) fn clean(&mut self, slots_left: &mut u64, is_over: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        let (order, order_bytes) = (&mut self.order, &mut self.order_bytes);
+        self.entries.clean(slots_left, is_over, address, &mut |stored| {
+            *order_bytes -= stored.len();
+            order.remove(stored);
+        })
     }
 
     /// Fills `out` with the entries of `prefix` after the map key `after`.

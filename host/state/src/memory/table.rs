@@ -4,6 +4,7 @@
 //! the table takes a new epoch, so a location of the present epoch always lies at a slot.
 
 mod changes;
+mod clean;
 mod grow;
 mod update;
 
@@ -15,6 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use self::changes::{CHANGED, NEW, TableLot};
 pub(super) use self::changes::{FrozenTable, TableChanges};
+pub(super) use self::clean::{Walked, address_of_key};
 pub(super) use self::grow::Grown;
 use self::update::{Updated, update_rare, update_slot};
 use super::changes::Changes;
@@ -88,6 +90,8 @@ pub(super) struct Table {
     scratch: Vec<u8>,
     /// Once a checkpoint may be built on.
     changes: Option<Box<Changes<TableLot>>>,
+    /// Where the cleanup goes on.
+    cleaned: Location,
 }
 
 impl Table {
@@ -105,6 +109,7 @@ impl Table {
             epochs: epochs.clone(),
             scratch: Vec::new(),
             changes: None,
+            cleaned: Location::FIRST,
         }
     }
 
@@ -220,12 +225,17 @@ impl Table {
         }
         self.index.remove(at);
         self.release(location);
+        self.tidy();
+        true
+    }
+
+    /// After entries have gone.
+    fn tidy(&mut self) {
         if self.index.len() == 0 {
             self.reset();
         } else {
             self.compact_if_wasteful();
         }
-        true
     }
 
     /// All entries, as they lie.
@@ -406,11 +416,14 @@ impl Table {
         }
         let mut compact = Self::new(&self.epochs);
         compact.index = Index::with_room_for(self.index.len());
-        let mut moved = Vec::new();
+        let (mut moved, mut to_clean) = (Vec::new(), Location::NONE);
         for (old, hash) in self.index.by_location() {
             // NOTE: there is always room, since the table holds less than it did.
             if let Ok(new) = compact.adopt(&mut self.pages[old.page()], old.offset()) {
                 compact.index.insert(hash, new);
+                if old.0 >= self.cleaned.0 {
+                    to_clean = Location(to_clean.0.min(new.0));
+                }
                 if self.changes.is_some() {
                     moved.push((old, new));
                 }
@@ -418,6 +431,7 @@ impl Table {
         }
         compact.changes = self.changes.take();
         compact.relocate(&moved);
+        compact.cleaned = to_clean;
         *self = compact;
     }
 

@@ -6,6 +6,7 @@ use std::io;
 
 use wasmill_model::function::{StateDeclaration, StateKind};
 use wasmill_model::key::KeyGroup;
+use wasmill_model::time::Timestamp;
 
 use super::entries::Entry;
 use super::format::{
@@ -15,12 +16,15 @@ use super::format::{
 };
 use crate::backend::StateError;
 use crate::timers::{TimeDomain, TimerRef};
+use crate::ttl::TimeToLive;
 
 /// Writes groups in ascending order, within a group states in ascending order, then timers.
 pub struct SnapshotWriter<'a> {
     out: &'a mut dyn io::Write,
     offset: u64,
     states: Vec<(String, StateKind)>,
+    /// By state, as far as there are any: what is over by it is left out.
+    lives: Vec<Option<TimeToLive>>,
     group: Option<KeyGroup>,
     group_start: u64,
     /// Group, offset, length.
@@ -50,6 +54,7 @@ impl<'a> SnapshotWriter<'a> {
             out,
             offset: 0,
             states: states.iter().map(|s| (s.name.clone(), s.kind)).collect(),
+            lives: Vec::new(),
             group: None,
             group_start: 0,
             index: Vec::new(),
@@ -63,6 +68,20 @@ impl<'a> SnapshotWriter<'a> {
         writer.block.extend_from_slice(json);
         writer.close_block()?;
         Ok(writer)
+    }
+
+    /// Leaves out what is over at the instant `now`, of the states that ask for it; `states` are those of the header.
+    pub fn without_expired(mut self, states: &[StateDeclaration], now: Timestamp) -> Self {
+        let lives = states.iter().map(|state| {
+            let ttl = state.ttl.filter(|ttl| ttl.cleanup.cleanup_full_snapshot)?;
+            Some(TimeToLive::new(ttl, now))
+        });
+        self.lives = lives.collect();
+        self
+    }
+
+    fn time_to_live(&self, state: u16) -> Option<TimeToLive> {
+        self.lives.get(usize::from(state)).copied().flatten()
     }
 
     /// Begins a group; groups without entries and timers may be left out.
@@ -87,6 +106,9 @@ impl<'a> SnapshotWriter<'a> {
         namespace: &[u8],
         value: &[u8],
     ) -> Result<(), StateError> {
+        if self.time_to_live(state).is_some_and(|ttl| ttl.is_over(value)) {
+            return Ok(());
+        }
         self.open_entries(state, "a value", |kind| {
             !matches!(kind, StateKind::Map | StateKind::List)
         })?;
@@ -102,6 +124,9 @@ impl<'a> SnapshotWriter<'a> {
         map_key: &[u8],
         value: &[u8],
     ) -> Result<(), StateError> {
+        if self.time_to_live(state).is_some_and(|ttl| ttl.is_over(value)) {
+            return Ok(());
+        }
         self.open_entries(state, "a map entry", |kind| kind == StateKind::Map)?;
         self.put_parts(&[key, namespace, map_key, value])
     }
@@ -114,8 +139,18 @@ impl<'a> SnapshotWriter<'a> {
         key: &[u8],
         namespace: &[u8],
         count: u32,
-        elements: impl Iterator<Item = &'e [u8]>,
+        elements: impl Iterator<Item = &'e [u8]> + Clone,
     ) -> Result<(), StateError> {
+        let ttl = self.time_to_live(state);
+        let lives = |element: &&[u8]| ttl.is_none_or(|ttl| !ttl.is_over(element));
+        let count = match ttl {
+            Some(_) => elements.clone().filter(lives).count() as u32,
+            None => count,
+        };
+        if count == 0 {
+            return Ok(());
+        }
+        let elements = elements.filter(lives);
         self.open_entries(state, "list elements", |kind| kind == StateKind::List)?;
         put_bytes(&mut self.block, key);
         put_bytes(&mut self.block, namespace);

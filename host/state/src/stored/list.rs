@@ -21,7 +21,7 @@ const HEAD_BYTES: usize = 12;
 /// A chunk as it is stored.
 #[derive(Clone, Copy)]
 pub(super) struct Chunk<'a> {
-    first: u64,
+    pub(super) first: u64,
     pub(super) count: u32,
     run: &'a [u8],
 }

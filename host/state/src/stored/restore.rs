@@ -9,7 +9,7 @@ use wasmill_model::key::{self, KeyGroup, KeyGroupRange, MaxParallelism};
 use super::frozen::FrozenStore;
 use super::layout::Layout;
 use super::settle::Settling;
-use super::{StoreSource, StoredBackend};
+use super::{Expiries, StoreSource, StoredBackend};
 use crate::backend::{KeyedStateBackend, Locator, StateError, StateId, StateKey, Write};
 use crate::native::copy_groups;
 use crate::snapshot::Entry;
@@ -71,14 +71,15 @@ impl StoredBackend {
         Ok(true)
     }
 
-    /// A backend over a store that holds these states already, in columns of these numbers; `None` where a number is
-    /// missing, for they are given by the states' places.
+    /// A backend over a store that holds these states already, in columns of these numbers, and was opened with their
+    /// expiries; `None` where a number is missing, for they are given by the states' places.
     pub fn adopt(
         (range, max_parallelism): (KeyGroupRange, MaxParallelism),
         source: Box<dyn StoreSource>,
         store: Arc<dyn OrderedStore>,
         states: &[StateDeclaration],
         numbers: &[StateId],
+        expiries: Expiries,
     ) -> Result<Option<Self>, StateError> {
         if !numbers.iter().map(|id| id.0).eq(0..states.len() as u16) {
             return Ok(None);
@@ -91,6 +92,7 @@ impl StoredBackend {
                 Ok(Layout::of(kind))
             })?;
         }
+        backend.expiries = expiries;
         backend.store = Some(Arc::new(Settling::new(store)));
         Ok(Some(backend))
     }

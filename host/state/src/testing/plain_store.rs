@@ -11,8 +11,8 @@ use crate::backend::{KeyedStateBackend, StateError};
 use crate::backends::{NativeReader, Place, StateBackends};
 use crate::memory::{SEGMENTS, read_segments};
 use crate::native::{FileSink, FileSource, FrozenFiles, NativeState, unknown_format};
-use crate::store::{Changes, Column, Keys, OrderedStore, StoreView, Visit};
-use crate::stored::{StoreSource, StoredBackend, read_store};
+use crate::store::{Changes, Column, Expiry, Keys, OrderedStore, StoreView, Visit};
+use crate::stored::{Expiries, StoreSource, StoredBackend, read_store};
 use crate::timers::TimerQueue;
 
 /// Of its files.
@@ -24,6 +24,7 @@ type Columns = BTreeMap<Column, Arc<BTreeMap<Vec<u8>, Vec<u8>>>>;
 #[derive(Default)]
 pub struct PlainStore {
     columns: Mutex<Columns>,
+    expiries: Mutex<BTreeMap<Column, Arc<dyn Expiry>>>,
     /// Keys that were asked for.
     pub reads: AtomicU64,
     /// Writes and removals.
@@ -38,11 +39,32 @@ impl PlainStore {
     fn columns(&self) -> MutexGuard<'_, Columns> {
         self.columns.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn expiries(&self) -> MutexGuard<'_, BTreeMap<Column, Arc<dyn Expiry>>> {
+        self.expiries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Drops what it may, as a compaction does that goes through everything.
+    pub fn compact(&self) {
+        let mut columns = self.columns();
+        for (column, expiry) in &*self.expiries() {
+            let mut pass = Arc::clone(expiry).pass();
+            let entries = Arc::make_mut(columns.entry(*column).or_default());
+            entries.retain(|key, value| !pass.is_over(key, value));
+        }
+    }
+
+    /// Entries that it holds.
+    pub fn entries(&self) -> usize {
+        self.columns().values().map(|entries| entries.len()).sum()
+    }
 }
 
 impl OrderedStore for PlainStore {
-    fn add_column(&self, column: Column, _: &str) -> Result<(), StateError> {
+    fn add_column(&self, column: Column, _: &str, expiry: Option<Arc<dyn Expiry>>) -> Result<(), StateError> {
         self.columns().insert(column, Arc::default());
+        self.expiries().remove(&column);
+        self.expiries().extend(expiry.map(|expiry| (column, expiry)));
         Ok(())
     }
 
@@ -107,7 +129,7 @@ impl OrderedStore for PlainStore {
     }
 
     fn entries_estimate(&self) -> u64 {
-        self.columns().values().map(|entries| entries.len() as u64).sum()
+        self.entries() as u64
     }
 }
 
@@ -205,18 +227,34 @@ impl StateBackends for PlainBackends {
         native: &mut NativeState<'_>,
         _: &mut TimerQueue,
     ) -> Result<Option<Box<dyn KeyedStateBackend>>, StateError> {
+        let adopted = self.adopt_with_store(max_parallelism, native)?;
+        Ok(adopted.map(|(_, backend)| backend))
+    }
+}
+
+/// A backend, with a handle of its store.
+pub type WithStore = (Arc<PlainStore>, Box<dyn KeyedStateBackend>);
+
+impl PlainBackends {
+    /// Adopts files, and gives a handle of the store as well.
+    pub fn adopt_with_store(
+        &self,
+        max_parallelism: MaxParallelism,
+        native: &mut NativeState<'_>,
+    ) -> Result<Option<WithStore>, StateError> {
         if native.format != FORMAT {
             return Ok(None);
         }
         let store = Arc::new(read(native.files)?);
+        let expiries = Expiries::of(native.states);
+        store.expiries().extend(expiries.columns());
         let source = Box::new(self.source(Arc::clone(&store)));
         let groups = (native.range, max_parallelism);
-        let adopted = StoredBackend::adopt(groups, source, store, native.states, native.numbers)?;
-        Ok(adopted.map(|backend| Box::new(backend) as Box<dyn KeyedStateBackend>))
+        let below = Arc::clone(&store) as Arc<dyn OrderedStore>;
+        let adopted = StoredBackend::adopt(groups, source, below, native.states, native.numbers, expiries)?;
+        Ok(adopted.map(|backend| (store, Box::new(backend) as Box<dyn KeyedStateBackend>)))
     }
-}
 
-impl PlainBackends {
     fn source(&self, store: Arc<PlainStore>) -> PlainSource {
         PlainSource {
             store,

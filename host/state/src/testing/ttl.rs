@@ -3,11 +3,16 @@
 //! The model keeps (stamp, number) in plain maps and follows Flink's rules as they are told, so it shares nothing with
 //! the layer but the settings.
 
+mod model;
+
 use std::collections::BTreeMap;
 
-use wasmill_model::function::{StateDeclaration, StateKind, StateTtl, StateVisibility, UpdateType};
+use wasmill_model::function::{
+    CleanupStrategies, StateDeclaration, StateKind, StateTtl, StateVisibility, UpdateType,
+};
 use wasmill_model::id::CheckpointId;
 
+use self::model::{LIVES_MS, Model};
 use super::contract::Random;
 use super::operations::{Make, write};
 use super::{MAX_PARALLELISM, declaration, state_key};
@@ -18,86 +23,6 @@ use crate::ttl::read::{PageBound, Stored};
 use crate::ttl::{TimeToLive, TtlState};
 
 type Outcome<T = ()> = Result<T, StateError>;
-
-/// How long things live in these tests, ms.
-const LIVES_MS: i64 = 100;
-
-/// Values, list elements or map entries: when they were last updated, and what they are.
-type Held = (i64, i64);
-
-/// The model.
-struct Model {
-    ttl: StateTtl,
-    now: i64,
-    values: BTreeMap<u8, Held>,
-    lists: BTreeMap<u8, Vec<Held>>,
-    maps: BTreeMap<u8, BTreeMap<u8, Held>>,
-}
-
-impl Model {
-    fn is_over(&self, (stamp, _): Held) -> bool {
-        self.now - stamp >= LIVES_MS
-    }
-
-    fn shows(&self, held: Held) -> bool {
-        !self.is_over(held) || self.ttl.visibility == StateVisibility::ReturnExpiredIfNotCleanedUp
-    }
-
-    fn reads_renew(&self) -> bool {
-        self.ttl.update_type == UpdateType::OnReadAndWrite
-    }
-
-    /// What a read leaves.
-    fn after_read(&self, held: Held) -> Option<Held> {
-        match (self.is_over(held), self.reads_renew()) {
-            (true, _) => None,
-            (false, true) => Some((self.now, held.1)),
-            (false, false) => Some(held),
-        }
-    }
-
-    fn value(&mut self, key: u8) -> Option<i64> {
-        let held = self.values.remove(&key)?;
-        if let Some(left) = self.after_read(held) {
-            self.values.insert(key, left);
-        }
-        self.shows(held).then_some(held.1)
-    }
-
-    fn list(&mut self, key: u8) -> Vec<i64> {
-        let all = self.lists.remove(&key).unwrap_or_default();
-        let shown = all.iter().filter(|held| self.shows(**held));
-        let shown = shown.map(|held| held.1).collect();
-        if all.iter().any(|held| !self.is_over(*held)) {
-            let left = match self.reads_renew() {
-                true => all.iter().filter_map(|held| self.after_read(*held)).collect(),
-                false => all,
-            };
-            self.lists.insert(key, left);
-        }
-        shown
-    }
-
-    fn map_value(&mut self, key: u8, map_key: u8) -> Option<i64> {
-        let held = self.maps.get_mut(&key)?.remove(&map_key)?;
-        if let Some(left) = self.after_read(held) {
-            self.maps.entry(key).or_default().insert(map_key, left);
-        }
-        self.shows(held).then_some(held.1)
-    }
-
-    fn map(&mut self, key: u8) -> Vec<(u8, i64)> {
-        let keys: Vec<u8> = self.maps.entry(key).or_default().keys().copied().collect();
-        let entries = keys.into_iter();
-        entries
-            .filter_map(|map_key| self.map_value(key, map_key).map(|value| (map_key, value)))
-            .collect()
-    }
-
-    fn map_is_empty(&self, key: u8) -> bool {
-        self.maps.get(&key).is_none_or(BTreeMap::is_empty)
-    }
-}
 
 /// One state of one key, straight in a backend.
 struct Direct<'a> {
@@ -224,7 +149,7 @@ impl Both {
         match random.below(20) {
             0..4 => {
                 self.model.now += random.below(40) as i64;
-                Ok(())
+                self.backend.clean_up(self.model.now, random.below(4))
             }
             4..9 => self.value(key, at, number, random),
             9..14 => self.list(key, at, number, random),
@@ -371,7 +296,12 @@ impl Both {
             6 => {
                 let (_, mut direct) = self.direct(2, at);
                 let is_empty = direct.map_page(None, 1)?.entries.is_empty();
-                assert_eq!(is_empty, self.model.map_is_empty(key), "whether a map is empty");
+                let is_cleaned = !self.model.ttl.cleanup.disable_cleanup_in_background;
+                let expected = match is_cleaned && is_empty {
+                    true => self.model.map_is_over(key),
+                    false => self.model.map_is_empty(key),
+                };
+                assert_eq!(is_empty, expected, "whether a map is empty");
                 Ok(())
             }
             _ => self.entries(key, at, bound(random)),
@@ -420,16 +350,23 @@ fn number_of(bytes: &[u8]) -> i64 {
 
 pub(super) fn agrees_with_the_model(make: Make<'_>) -> Outcome {
     for update_type in [UpdateType::OnCreateAndWrite, UpdateType::OnReadAndWrite] {
-        for visibility in [
-            StateVisibility::NeverReturnExpired,
-            StateVisibility::ReturnExpiredIfNotCleanedUp,
+        // What is returned while it is there depends on when it is cleaned up.
+        for (visibility, disable_cleanup_in_background) in [
+            (StateVisibility::NeverReturnExpired, true),
+            (StateVisibility::NeverReturnExpired, false),
+            (StateVisibility::ReturnExpiredIfNotCleanedUp, true),
         ] {
+            let cleanup = CleanupStrategies {
+                disable_cleanup_in_background,
+                ..CleanupStrategies::default()
+            };
             let ttl = StateTtl {
                 time_to_live: LIVES_MS,
                 update_type,
                 visibility,
+                cleanup,
             };
-            for seed in 0..4 {
+            for seed in 0..3 {
                 let (mut both, mut random) = (Both::new(make, ttl)?, Random(seed));
                 for step in 0..1_500 {
                     both.step(&mut random)?;
@@ -448,6 +385,7 @@ pub(super) fn gaining_or_losing_it_is_refused(make: Make<'_>) -> Outcome {
         time_to_live: LIVES_MS,
         update_type: UpdateType::default(),
         visibility: StateVisibility::default(),
+        cleanup: CleanupStrategies::default(),
     };
     let longer = StateTtl {
         time_to_live: 2 * LIVES_MS,

@@ -5,7 +5,9 @@ use wasmill_model::function::{self, FunctionDescription};
 use super::operator::Lowering;
 use super::unknown;
 use crate::job::error::JobFileError;
-use crate::job::file::state_ttl::{StateTtl, StateVisibility, UpdateType};
+use crate::job::file::state_ttl::{
+    CompactFilterCleanup, IncrementalCleanup, StateTtl, StateVisibility, UpdateType,
+};
 
 impl Lowering<'_> {
     /// Refuses it where it means nothing.
@@ -51,5 +53,29 @@ fn lowered(ttl: &StateTtl) -> function::StateTtl {
                 function::StateVisibility::ReturnExpiredIfNotCleanedUp
             }
         },
+        cleanup: function::CleanupStrategies {
+            cleanup_full_snapshot: ttl.cleanup_full_snapshot.unwrap_or_default(),
+            cleanup_incrementally: ttl.cleanup_incrementally.map(incremental),
+            cleanup_in_rocksdb_compact_filter: ttl.cleanup_in_rocksdb_compact_filter.map(compact_filter),
+            disable_cleanup_in_background: ttl.disable_cleanup_in_background.unwrap_or_default(),
+        },
+    }
+}
+
+fn incremental(said: IncrementalCleanup) -> function::IncrementalCleanup {
+    let default = function::IncrementalCleanup::default();
+    let per_record = said.run_cleanup_for_every_record;
+    function::IncrementalCleanup {
+        cleanup_size: said.cleanup_size.unwrap_or(default.cleanup_size),
+        run_cleanup_for_every_record: per_record.unwrap_or(default.run_cleanup_for_every_record),
+    }
+}
+
+fn compact_filter(said: CompactFilterCleanup) -> function::CompactFilterCleanup {
+    let default = function::CompactFilterCleanup::default();
+    let (entries, time) = (said.query_time_after_num_entries, said.periodic_compaction_time);
+    function::CompactFilterCleanup {
+        query_time_after_num_entries: entries.unwrap_or(default.query_time_after_num_entries),
+        periodic_compaction_time: time.map_or(default.periodic_compaction_time, |time| time.0),
     }
 }
