@@ -4,9 +4,10 @@
 //! |---|---|
 //! | S3 | `moto_server`, from PyPI |
 //! | Azure | `azurite-blob`, from npm |
-//! | GCS | `fake-gcs-server`, a Go module |
+//! | GCS | `fake-gcs-server`, a Go module, behind the part of the XML API that it lacks |
 
 mod gate;
+mod xml;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -75,7 +76,7 @@ impl ObjectServer {
         let Some(program) = installed("fake-gcs-server/bin/fake-gcs-server")? else {
             return Ok(None);
         };
-        let server = Self::start(&program, |command, host, port, _| {
+        let mut server = Self::start(&program, |command, host, port, _| {
             command.args([
                 "-backend", "memory", "-scheme", "http", "-host", host, "-port", port,
             ]);
@@ -86,6 +87,7 @@ impl ObjectServer {
             "/storage/v1/b?project=test",
             &format!("{{\"name\": \"{BUCKET}\"}}"),
         )?;
+        server.address = xml::before(&server.address)?;
         Ok(Some(server))
     }
 

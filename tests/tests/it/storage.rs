@@ -64,6 +64,17 @@ fn azure_keeps_the_contract_of_storage() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn gcs_keeps_the_contract_of_storage() -> Result<()> {
+    let Some(server) = ObjectServer::gcs()? else {
+        return Ok(());
+    };
+    let mut settings = StorageSettings::default();
+    settings.gcs.endpoint = Some(server.url());
+    contract::check(&*open(&format!("gs://{BUCKET}/a/prefix"), &settings)?, true);
+    Ok(())
+}
+
 /// Signs the one request that our own storage never makes.
 fn make_container(server: &ObjectServer) -> Result<()> {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
