@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::cli::{self, Ran};
-use crate::wait;
+use crate::{skip, wait};
 
 /// How long anything may take on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -45,15 +45,47 @@ impl Host {
 
     /// Starts a host in a working directory, to which relative paths of connectors are relative.
     pub fn start_in(directory: &Path, data: &Path, environment: &[(&str, &str)]) -> Result<Self> {
+        let mut command = Command::new(binary()?);
+        command.current_dir(directory);
+        Self::start_by(command, data, environment)
+    }
+
+    /// Starts a host that sees a disk of so many bytes in the place of a directory, alone; `None` where the machine lets
+    /// nobody mount one, which `WASMILL_REQUIRE_ALL=1` makes an error.
+    pub fn start_on_a_disk(
+        disk: &Path,
+        bytes: u64,
+        data: &Path,
+        environment: &[(&str, &str)],
+    ) -> Result<Option<Self>> {
+        let mounted = |program: &Path| {
+            let mut command = Command::new("unshare");
+            command.args(["--user", "--map-root-user", "--mount", "sh", "-c"]);
+            command.arg("mount -t tmpfs -o size=$0 wasmill \"$1\" && shift && exec \"$@\"");
+            command.arg(bytes.to_string()).args([disk, program]);
+            command
+        };
+        let tried = mounted(Path::new("true")).stderr(Stdio::null()).status();
+        if !tried.is_ok_and(|status| status.success()) {
+            skip::note(
+                "a full disk",
+                "`unshare --user --map-root-user --mount` does not let it mount a tmpfs",
+            )?;
+            return Ok(None);
+        }
+        Self::start_by(mounted(&binary()?), data, environment).map(Some)
+    }
+
+    /// `command` is what becomes the host, but for its arguments.
+    fn start_by(mut command: Command, data: &Path, environment: &[(&str, &str)]) -> Result<Self> {
         std::fs::create_dir_all(data)?;
         let address = free_address()?;
         let (log, printed) = (data.with_extension("log"), data.with_extension("printed"));
         let append = |path: &Path| File::options().create(true).append(true).open(path);
-        let child = Command::new(binary()?)
+        let child = command
             .args(["serve", "--bind", &address, "--data-dir"])
             .arg(std::path::absolute(data)?)
             .env("WASMILL_SLOTS", "16")
-            .current_dir(directory)
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(append(&printed)?)

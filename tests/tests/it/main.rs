@@ -6,6 +6,7 @@ mod commands;
 mod damage;
 mod evolution;
 mod examples;
+mod full_disk;
 mod hostile;
 mod joins;
 mod kill;
