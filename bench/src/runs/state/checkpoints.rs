@@ -88,7 +88,7 @@ fn incremental(bench: &mut Bench, name: &str, backend: (&str, &str)) -> Result<(
         "only {} checkpoints are remembered",
         stored.len()
     );
-    let full = full_bytes(&changing, &bench.data(&format!("{name}-savepoint")))?;
+    let full = full_bytes(&changing)?;
     let (sum, worst) = (
         stored.iter().sum::<f64>(),
         stored.iter().copied().fold(0.0, f64::max),
@@ -115,25 +115,17 @@ fn stored_bytes(checkpoint: &Value) -> f64 {
     checkpoint["checkpointed_size"].as_f64().unwrap_or(f64::NAN)
 }
 
-/// What a checkpoint stores that names nothing again: a savepoint.
-fn full_bytes(counting: &Counting, directory: &std::path::Path) -> Result<f64> {
-    let request = serde_json::json!({"target-directory": directory, "cancel-job": false}).to_string();
-    let path = format!("/v1/jobs/{}/savepoints", counting.job());
-    let (status, answer) = counting
-        .host()
-        .post(&path, "application/json", request.as_bytes())?;
-    let trigger = answer["request-id"].as_str();
-    let trigger = trigger.with_context(|| format!("savepoint: {status} {answer}"))?;
-    wait::until("the savepoint is done", LIMIT, || {
-        let answer = counting.host().get_ok(&format!("{path}/{trigger}"))?;
-        let is_done = answer["status"]["id"] == "COMPLETED";
-        Ok(is_done.then_some(()).ok_or_else(|| answer.to_string()))
-    })?;
+/// What a checkpoint of the same kind of files stores that names nothing again.
+fn full_bytes(counting: &Counting) -> Result<f64> {
+    let full = ["checkpoint", counting.job(), "--full"];
+    counting.host().command(&full)?.ok()?;
     let history = history(counting)?;
-    let savepoint = history
+    let last = history
         .iter()
-        .find(|checkpoint| checkpoint["is_savepoint"] == true);
-    Ok(savepoint.map_or(f64::NAN, stored_bytes))
+        .filter(|checkpoint| checkpoint["status"] == "COMPLETED")
+        .take(CHECKPOINTS);
+    // Others may have come after it, which store less.
+    Ok(last.map(stored_bytes).fold(f64::NAN, f64::max))
 }
 
 /// From the start of a host whose job has a large checkpoint to the first record that its count reads, and so writes.

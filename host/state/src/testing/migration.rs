@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wasmill_model::element::StateFormat;
-use wasmill_model::function::{StateDeclaration, StateKind, StateTtl, StateVisibility, UpdateType};
+use wasmill_model::function::{
+    CleanupStrategies, StateDeclaration, StateKind, StateTtl, StateVisibility, UpdateType,
+};
 use wasmill_model::id::{CheckpointId, OperatorUid};
 use wasmill_model::key::KeyGroupRange;
 
@@ -64,6 +66,7 @@ fn declared(version: u32) -> Vec<StateDeclaration> {
         time_to_live: 100,
         update_type: UpdateType::default(),
         visibility: StateVisibility::default(),
+        cleanup: CleanupStrategies::default(),
     };
     let states = [
         ("value", StateKind::Value, None),
