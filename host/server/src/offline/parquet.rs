@@ -8,7 +8,7 @@
 //!
 //! A row holds what a line holds (`line`): so both forms say the same, and one reader checks both. Names of operators and
 //! states are escaped as in URLs. Invariants: `savepoint.jsonl` is written last, so an export that failed is none; memory
-//! is bounded by [`BUFFERED_BYTES_MAX`] and a row.
+//! is bounded by `BUFFERED_BYTES_MAX` and a row.
 
 mod columns;
 mod rows;
